@@ -1,0 +1,1 @@
+//! When the recorder was really capturing.

@@ -1,0 +1,4 @@
+//! Skype for Business Server through UCWA 2.0.
+
+pub mod config;
+pub mod http;

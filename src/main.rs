@@ -1,0 +1,3 @@
+//! The `greffier` program.
+
+fn main() {}
