@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod connector;
 pub mod export;
+pub mod health;
 pub mod integrity;
 pub mod model;
 pub mod simulate;
