@@ -3,6 +3,8 @@
 //! What holds throughout: whatever was acknowledged is there exactly once, the log has no holes, and every stored hash of
 //! the tree is what the leaves say.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
