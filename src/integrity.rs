@@ -1,1 +1,4 @@
-//! (filled by the commits that follow)
+//! What is proven about the archive, and how.
+
+pub mod leaf;
+pub mod merkle;
