@@ -11,6 +11,7 @@ mod number;
 mod projection;
 pub mod reader;
 pub mod schema;
+mod sign;
 mod writer;
 
 use std::path::{Path, PathBuf};
