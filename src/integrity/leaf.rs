@@ -1,0 +1,154 @@
+//! The bytes of one log leaf: header and salted commitments.
+//!
+//! The header holds no personal data; content and envelope are bound by commitments whose salt is stored with them. When
+//! content and salt are erased, the leaf and every proof stay valid, and nothing can be guessed from what is left.
+//! Source of the leaf hash: RFC 9162, section 2.1.1.
+
+use sha2::{Digest, Sha256};
+
+use super::hex;
+
+/// Everything of an event that is hashed into its leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Name of the log.
+    pub origin: &'a str,
+    /// Position in the log, from 1.
+    pub seq: u64,
+    /// Configured name of the connector.
+    pub connector: &'a str,
+    /// Our id of the conversation; empty if there is none.
+    pub conversation: &'a str,
+    /// Kind of the event, for example `message.sent`.
+    pub kind: &'a str,
+    /// The platform's clock: microseconds since 1970-01-01 UTC.
+    pub source_time: Option<i64>,
+    /// Our clock: microseconds since 1970-01-01 UTC.
+    pub recorded_at: i64,
+    /// Commitment of the envelope the event was read from; `None` for the recorder's own statements.
+    pub envelope: Option<[u8; 32]>,
+    /// Commitment of the canonical content.
+    pub content: [u8; 32],
+}
+
+/// SHA-256(salt ‖ bytes): binds to the bytes, and tells nothing about them once the salt is gone.
+pub fn commitment(salt: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(salt).chain_update(bytes).finalize().into()
+}
+
+impl Header<'_> {
+    /// The canonical bytes: ten lines of UTF-8, each ended by one line feed.
+    ///
+    /// ```text
+    /// greffier/leaf/v1
+    /// <origin>
+    /// <seq>
+    /// <connector>
+    /// <conversation, or nothing>
+    /// <kind>
+    /// <source_time in microseconds, or nothing>
+    /// <recorded_at in microseconds>
+    /// <envelope commitment in hex, or nothing>
+    /// <content commitment in hex>
+    /// ```
+    ///
+    /// The bytes are unambiguous as long as no text has a line break in it; see [`Header::is_plain`].
+    pub fn canonical(&self) -> Vec<u8> {
+        use std::io::Write;
+        let mut bytes = Vec::with_capacity(320);
+        let source_time = self.source_time.map(|t| t.to_string()).unwrap_or_default();
+        let envelope = self.envelope.map(|hash| hex(&hash)).unwrap_or_default();
+        // Writing to a vector cannot fail.
+        let _ = write!(
+            bytes,
+            "greffier/leaf/v1\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
+            self.origin,
+            self.seq,
+            self.connector,
+            self.conversation,
+            self.kind,
+            source_time,
+            self.recorded_at,
+            envelope,
+            hex(&self.content)
+        );
+        bytes
+    }
+
+    /// SHA-256(0x00 ‖ canonical bytes): the leaf of RFC 6962.
+    pub fn leaf_hash(&self) -> [u8; 32] {
+        Sha256::new().chain_update([0u8]).chain_update(self.canonical()).finalize().into()
+    }
+
+    /// Whether every text of the header is free of control characters, so that the lines cannot be read in two ways.
+    pub fn is_plain(&self) -> bool {
+        [self.origin, self.connector, self.conversation, self.kind].iter().all(|text| !text.contains(char::is_control))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header<'static> {
+        Header {
+            origin: "greffier/01JD",
+            seq: 42,
+            connector: "sfb",
+            conversation: "c_01JD",
+            kind: "message.sent",
+            source_time: Some(1_795_225_034_123_000),
+            recorded_at: 1_795_225_034_456_000,
+            envelope: Some([0xab; 32]),
+            content: commitment(&[7; 32], b"{}"),
+        }
+    }
+
+    #[test]
+    fn canonical_bytes_are_ten_lines() {
+        let text = String::from_utf8(header().canonical()).unwrap();
+        assert_eq!(text.matches('\n').count(), 10);
+        assert!(text.starts_with(
+            "greffier/leaf/v1\ngreffier/01JD\n42\nsfb\nc_01JD\nmessage.sent\n1795225034123000\n1795225034456000\nabab"
+        ));
+        let bare = Header { conversation: "", source_time: None, envelope: None, ..header() };
+        let text = String::from_utf8(bare.canonical()).unwrap();
+        assert!(
+            text.starts_with("greffier/leaf/v1\ngreffier/01JD\n42\nsfb\n\nmessage.sent\n\n1795225034456000\n\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_field_changes_the_leaf() {
+        let leaf = header().leaf_hash();
+        let changed = [
+            Header { origin: "x", ..header() },
+            Header { seq: 43, ..header() },
+            Header { connector: "sfc", ..header() },
+            Header { conversation: "", ..header() },
+            Header { kind: "message.edited", ..header() },
+            Header { source_time: None, ..header() },
+            Header { source_time: Some(0), ..header() },
+            Header { recorded_at: 0, ..header() },
+            Header { envelope: None, ..header() },
+            Header { content: [0; 32], ..header() },
+        ];
+        for other in changed {
+            assert_ne!(other.leaf_hash(), leaf, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn salt_and_bytes_both_bind() {
+        let hash = commitment(&[1; 32], b"text");
+        assert_ne!(hash, commitment(&[2; 32], b"text"));
+        assert_ne!(hash, commitment(&[1; 32], b"tent"));
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_is_seen() {
+        assert!(header().is_plain());
+        assert!(!Header { connector: "a\nb", ..header() }.is_plain());
+    }
+}
