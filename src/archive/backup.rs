@@ -1,0 +1,161 @@
+//! A consistent copy of an archive while it is being written.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{ArchiveError, Layout, Reader};
+
+/// Pages copied between two looks at the progress: 4 MB.
+const STEP: i32 = 1024;
+
+/// How far a copy is, in pages of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Pages copied.
+    pub done: u64,
+    /// Pages in all; grows if the archive does.
+    pub total: u64,
+}
+
+/// Copies the archive in `source` to `target`, which must not exist; returns where the copy lies.
+///
+/// `target` becomes a directory with `archive.db`, `checkpoints.txt` and the public keys, ready to be named in a
+/// configuration or to `verify --archive`; a path ending in `.db` becomes the database file alone. Private keys are not
+/// copied. Blocks until all is on stable storage. `source` may be written by another process meanwhile: the copy is the
+/// state of one moment.
+///
+/// # Errors
+/// [`ArchiveError::Io`] if `target` exists or cannot be written, and what SQLite says; then nothing is left at `target`.
+pub fn backup(source: &Path, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf, ArchiveError> {
+    let from = Layout::of(source);
+    let reader = Reader::open(&from.database)?;
+    let as_file = target.extension().is_some_and(|e| e == "db");
+    let exists = |path: &Path| ArchiveError::Io {
+        doing: format!("back up to {}", path.display()),
+        source: std::io::Error::new(
+            std::io::ErrorKind::AlreadyExists,
+            "it exists already, and a backup overwrites nothing: name another path",
+        ),
+    };
+    if target.symlink_metadata().is_ok() {
+        return Err(exists(target));
+    }
+    if as_file {
+        let copied = copy_database(&reader, target, progress).and_then(|()| sync_parent(target));
+        if let Err(error) = copied {
+            remove_database(target);
+            return Err(error);
+        }
+        return Ok(target.to_owned());
+    }
+    let io = |path: &Path| {
+        let doing = format!("make directory {}", path.display());
+        move |source| ArchiveError::Io { doing, source }
+    };
+    if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(io(parent))?;
+    }
+    std::fs::create_dir(target).map_err(io(target))?;
+    let to = Layout::of(target);
+    let mut run = || -> Result<(), ArchiveError> {
+        copy_database(&reader, &to.database, progress)?;
+        // After the database: the file then knows at least every checkpoint that the copy holds.
+        copy_file(&from.checkpoints, &to.checkpoints)?;
+        copy_public_keys(&from.keys, &to.keys)?;
+        sync_directory(&to.dir)?;
+        sync_parent(target)
+    };
+    if let Err(error) = run() {
+        // The directory is ours: made above, and it did not exist before.
+        let _ = std::fs::remove_dir_all(target);
+        return Err(error);
+    }
+    Ok(to.database)
+}
+
+fn copy_database(reader: &Reader, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), ArchiveError> {
+    let doing = || format!("back up to {}", target.display());
+    let sqlite = |e| ArchiveError::sqlite(doing(), e);
+    // create_new: a file that appeared meanwhile is not overwritten.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(target)
+        .map_err(|source| ArchiveError::Io { doing: doing(), source })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(target, flags).map_err(sqlite)?;
+    {
+        // One read transaction around all steps: the copy is of one moment and never has to start again.
+        let moment = reader.connection().unchecked_transaction().map_err(sqlite)?;
+        moment.query_row("SELECT count(*) FROM meta", [], |_| Ok(())).map_err(sqlite)?;
+        let copy = rusqlite::backup::Backup::new(reader.connection(), &mut conn).map_err(sqlite)?;
+        loop {
+            use rusqlite::backup::StepResult;
+            let step = copy.step(STEP).map_err(sqlite)?;
+            let now = copy.progress();
+            let (total, left) = (u64::try_from(now.pagecount).unwrap_or(0), u64::try_from(now.remaining).unwrap_or(0));
+            progress(Progress { done: total.saturating_sub(left), total });
+            match step {
+                StepResult::Done => break,
+                StepResult::Busy | StepResult::Locked => std::thread::sleep(Duration::from_millis(20)),
+                _ => {}
+            }
+        }
+    }
+    // One file without a write-ahead log beside it: can be read from read-only media.
+    conn.pragma_update(None, "journal_mode", "DELETE").map_err(sqlite)?;
+    conn.close().map_err(|(_, e)| sqlite(e))?;
+    sync_file(target)
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<(), ArchiveError> {
+    let io = |source| ArchiveError::Io { doing: format!("copy {} to {}", from.display(), to.display()), source };
+    match std::fs::copy(from, to) {
+        Ok(_) => sync_file(to),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !from.exists() => Ok(()),
+        Err(e) => Err(io(e)),
+    }
+}
+
+/// Everything in `keys/` that names itself public (`*.pub`).
+fn copy_public_keys(from: &Path, to: &Path) -> Result<(), ArchiveError> {
+    let entries = match std::fs::read_dir(from) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(ArchiveError::Io { doing: format!("read {}", from.display()), source }),
+    };
+    for entry in entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "pub")) {
+        std::fs::create_dir_all(to)
+            .map_err(|source| ArchiveError::Io { doing: format!("make directory {}", to.display()), source })?;
+        copy_file(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    if to.exists() { sync_directory(to) } else { Ok(()) }
+}
+
+fn sync_file(path: &Path) -> Result<(), ArchiveError> {
+    std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| ArchiveError::Io { doing: format!("sync {}", path.display()), source })
+}
+
+fn sync_directory(path: &Path) -> Result<(), ArchiveError> {
+    sync_file(path)
+}
+
+fn sync_parent(path: &Path) -> Result<(), ArchiveError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => sync_directory(Path::new(".")),
+    }
+}
+
+fn remove_database(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let _ = std::fs::remove_file(name);
+    }
+}

@@ -1,0 +1,299 @@
+//! Conversations, who took part, and how complete the record is.
+
+use rusqlite::{OptionalExtension, Row, ToSql, params};
+use serde::Serialize;
+
+use super::{Page, Reader, broken};
+use crate::archive::ArchiveError;
+use crate::archive::number::N;
+use crate::archive::writer::Trouble;
+use crate::capture::coverage::{Span, Statement, statement};
+use crate::model::{ConversationId, Gap, Person, Seq, Timestamp};
+
+/// Whether a conversation goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConversationState {
+    /// The recorder is in it, or asked into it.
+    Live,
+    /// It ended for us.
+    Ended,
+}
+
+/// Whether the record of a conversation is whole; [`Reader::coverage_of`] says why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coverage {
+    /// Recorded, without a gap, and being recorded if live.
+    Complete,
+    /// Anything else.
+    Incomplete,
+}
+
+/// One conversation: a row of `list --json` (INTERFACES §6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Conversation {
+    /// Our id.
+    pub id: ConversationId,
+    /// Configured name of the connector.
+    pub connector: String,
+    /// Kind of the connector.
+    pub platform: String,
+    /// The newest subject told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Whether it goes on.
+    pub state: ConversationState,
+    /// Time of `conversation.started`, until then of the first event.
+    pub started_at: Timestamp,
+    /// Time of the newest end; absent while live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Number of `message.sent`.
+    pub messages: u64,
+    /// Everybody who joined or acted, in the order they were first named; the recorder is left out.
+    pub participants: Vec<Person>,
+    /// Whether the record is whole.
+    pub coverage: Coverage,
+}
+
+/// Which conversations are asked for; everything given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConversationFilter {
+    /// Something happened at or after this time.
+    pub since: Option<Timestamp>,
+    /// Something happened before this time.
+    pub until: Option<Timestamp>,
+    /// Somebody's id equals this, or id or name contains it; case does not count.
+    pub participant: Option<String>,
+    /// Name of the connector.
+    pub connector: Option<String>,
+}
+
+/// Where the next page of conversations starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConversationPosition {
+    started_at: i64,
+    number: i64,
+}
+
+/// One stay of one person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attendance {
+    /// Address and newest name.
+    pub person: Person,
+    /// When the person joined, or was admitted from the lobby.
+    pub joined_at: Timestamp,
+    /// When the person left, or the conversation ended; `None` = still there, as far as told.
+    pub left_at: Option<Timestamp>,
+}
+
+/// A person across all conversations of a platform address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PersonRow {
+    /// The platform's stable address.
+    pub id: String,
+    /// The newest name told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Number of conversations.
+    pub conversations: u64,
+}
+
+const CONVERSATION: &str =
+    "SELECT c.number, i.id, n.name, n.platform, c.subject, c.live, c.started_at, c.ended_at, c.messages,
+        c.recorded AND c.gaps = 0 AND (c.covered OR NOT c.live)
+    FROM conversation c JOIN conversation_id i ON i.number = c.number JOIN connector n ON n.id = c.connector";
+
+fn conversation_of(row: &Row<'_>) -> Result<(i64, Conversation), Trouble> {
+    let number: i64 = row.get(0)?;
+    let id: String = row.get(1)?;
+    let id = ConversationId::parse(&id).ok_or_else(|| broken("conversation_id", number, "malformed id"))?;
+    let conversation = Conversation {
+        id,
+        connector: row.get(2)?,
+        platform: row.get(3)?,
+        subject: row.get(4)?,
+        state: if row.get(5)? { ConversationState::Live } else { ConversationState::Ended },
+        started_at: Timestamp(row.get(6)?),
+        ended_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+        messages: row.get::<_, N>(8)?.0,
+        participants: Vec::new(),
+        coverage: if row.get(9)? { Coverage::Complete } else { Coverage::Incomplete },
+    };
+    Ok((number, conversation))
+}
+
+impl Reader {
+    /// Conversations by start, oldest first, at most `limit`, after `after`.
+    ///
+    /// # Errors
+    /// What SQLite says, or a damaged row.
+    pub fn conversations(
+        &self,
+        filter: &ConversationFilter,
+        after: Option<ConversationPosition>,
+        limit: usize,
+    ) -> Result<Page<Conversation, ConversationPosition>, ArchiveError> {
+        let mut sql = format!("{CONVERSATION} WHERE (c.started_at, c.number) > (?1, ?2)");
+        let after = after.unwrap_or(ConversationPosition { started_at: i64::MIN, number: i64::MIN });
+        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(after.started_at), Box::new(after.number)];
+        let mut needs = |condition: &str, value: Box<dyn ToSql>| {
+            values.push(value);
+            sql.push_str(" AND ");
+            sql.push_str(&condition.replace("?#", &format!("?{}", values.len())));
+        };
+        if let Some(since) = filter.since {
+            needs("c.last_at >= ?#", Box::new(since.micros()));
+        }
+        if let Some(until) = filter.until {
+            needs("c.first_at < ?#", Box::new(until.micros()));
+        }
+        if let Some(connector) = &filter.connector {
+            needs("n.name = ?#", Box::new(connector.clone()));
+        }
+        sql.push_str(" ORDER BY c.started_at, c.number");
+        let wanted = filter.participant.as_ref().map(|p| p.to_lowercase());
+        let mut page = Page { rows: Vec::new(), next: None };
+        let mut read = || -> Result<(), Trouble> {
+            let mut statement = self.conn.prepare(&sql)?;
+            let mut rows = statement.query(rusqlite::params_from_iter(values.iter().map(|v| &**v)))?;
+            while let Some(row) = rows.next()? {
+                let (number, mut conversation) = conversation_of(row)?;
+                conversation.participants = self.participants(number)?;
+                // Names are compared here and not in SQL, whose lower() knows ASCII only.
+                let there = wanted.as_ref().is_none_or(|wanted| {
+                    conversation.participants.iter().any(|person| {
+                        person.id.to_lowercase().contains(wanted)
+                            || person.name.as_ref().is_some_and(|name| name.to_lowercase().contains(wanted))
+                    })
+                });
+                if !there {
+                    continue;
+                }
+                let position = ConversationPosition { started_at: conversation.started_at.micros(), number };
+                page.rows.push(conversation);
+                if page.rows.len() >= limit {
+                    page.next = Some(position);
+                    break;
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|e| e.told(|| format!("read conversations of archive {}", self.path.display())))?;
+        Ok(page)
+    }
+
+    /// One conversation.
+    ///
+    /// # Errors
+    /// What SQLite says, or a damaged row.
+    pub fn conversation(&self, id: &ConversationId) -> Result<Option<Conversation>, ArchiveError> {
+        let read = || -> Result<Option<Conversation>, Trouble> {
+            let mut statement = self.conn.prepare_cached(&format!("{CONVERSATION} WHERE i.id = ?1"))?;
+            let mut rows = statement.query([id.as_str()])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let (number, mut conversation) = conversation_of(row)?;
+            conversation.participants = self.participants(number)?;
+            Ok(Some(conversation))
+        };
+        read().map_err(|e| e.told(|| format!("read conversations of archive {}", self.path.display())))
+    }
+
+    fn participants(&self, number: i64) -> rusqlite::Result<Vec<Person>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT person, name FROM participant WHERE conversation = ?1 ORDER BY first_seq, person",
+        )?;
+        let rows = statement.query_map([number], |row| Ok(Person { id: row.get(0)?, name: row.get(1)? }))?;
+        rows.collect()
+    }
+
+    /// Stays of everybody in a conversation, by time of joining.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn attendance_of(&self, id: &ConversationId) -> Result<Vec<Attendance>, ArchiveError> {
+        let read = || -> rusqlite::Result<Vec<Attendance>> {
+            let mut statement = self.conn.prepare_cached(
+                "SELECT a.person, p.name, a.joined_at, a.left_at FROM attendance a
+                 JOIN conversation_id i ON i.number = a.conversation
+                 LEFT JOIN participant p ON p.conversation = a.conversation AND p.person = a.person
+                 WHERE i.id = ?1 ORDER BY a.joined_at, a.seq",
+            )?;
+            let rows = statement.query_map([id.as_str()], |row| {
+                Ok(Attendance {
+                    person: Person { id: row.get(0)?, name: row.get(1)? },
+                    joined_at: Timestamp(row.get(2)?),
+                    left_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+                })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|e| self.failed("read attendance from", e))
+    }
+
+    /// Gaps of a conversation with the events that state them, in order of seq.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn gaps_of(&self, id: &ConversationId) -> Result<Vec<(Seq, Gap)>, ArchiveError> {
+        let read = || -> rusqlite::Result<Vec<(Seq, Gap)>> {
+            let mut statement = self.conn.prepare_cached(
+                "SELECT g.seq, g.from_at, g.to_at, g.cause FROM gap g JOIN conversation_id i ON i.number = g.conversation
+                 WHERE i.id = ?1 ORDER BY g.seq",
+            )?;
+            let rows = statement.query_map([id.as_str()], |row| {
+                let gap = Gap { from: Timestamp(row.get(1)?), to: Timestamp(row.get(2)?), cause: row.get(3)? };
+                Ok((Seq(row.get::<_, N>(0)?.0), gap))
+            })?;
+            rows.collect()
+        };
+        read().map_err(|e| self.failed("read gaps from", e))
+    }
+
+    /// How complete the record of a conversation is, and why not; `None` if there is no such conversation.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn coverage_of(&self, id: &ConversationId) -> Result<Option<Statement>, ArchiveError> {
+        let read = || -> rusqlite::Result<Option<(bool, Vec<Span>)>> {
+            let live: Option<(i64, bool)> = self
+                .conn
+                .prepare_cached(
+                    "SELECT c.number, c.live FROM conversation c JOIN conversation_id i ON i.number = c.number WHERE i.id = ?1",
+                )?
+                .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((number, live)) = live else { return Ok(None) };
+            let mut statement = self
+                .conn
+                .prepare_cached("SELECT from_at, to_at FROM coverage WHERE conversation = ?1 ORDER BY from_at, seq")?;
+            let rows = statement.query_map([number], |row| {
+                Ok(Span { from: Timestamp(row.get(0)?), to: row.get::<_, Option<i64>>(1)?.map(Timestamp) })
+            })?;
+            Ok(Some((live, rows.collect::<rusqlite::Result<_>>()?)))
+        };
+        let Some((live, spans)) = read().map_err(|e| self.failed("read coverage from", e))? else { return Ok(None) };
+        let gaps: Vec<Gap> = self.gaps_of(id)?.into_iter().map(|(_, gap)| gap).collect();
+        Ok(Some(statement(&spans, &gaps, live)))
+    }
+
+    /// Everybody who ever took part, by address, after the address `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn people(&self, after: Option<&str>, limit: usize) -> Result<Vec<PersonRow>, ArchiveError> {
+        let read = || -> rusqlite::Result<Vec<PersonRow>> {
+            // The bare column beside max() is the one of the row with the maximum.
+            let mut statement = self.conn.prepare_cached(
+                "SELECT person, name, count(*), max(iif(name IS NULL, -1, first_seq)) FROM participant
+                 WHERE person > coalesce(?1, '') GROUP BY person ORDER BY person LIMIT ?2",
+            )?;
+            let rows = statement.query_map(params![after, N::of(limit)], |row| {
+                Ok(PersonRow { id: row.get(0)?, name: row.get(1)?, conversations: row.get::<_, N>(2)?.0 })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|e| self.failed("read people from", e))
+    }
+}
