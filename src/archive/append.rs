@@ -154,7 +154,7 @@ impl Writing<'_> {
     /// [`ArchiveError::Refused`] is only returned while nothing of it has been written; any other error means that the
     /// transaction must be rolled back.
     pub(super) fn append(&mut self, source: &Source, batch: &Append) -> Result<Appended, Trouble> {
-        let stored = self.check(batch)?;
+        let stored = self.check(source, batch)?;
         let connector = self.connector(source)?;
         let mut here = Vec::with_capacity(batch.envelopes.len());
         for envelope in &batch.envelopes {
@@ -202,7 +202,11 @@ impl Writing<'_> {
     }
 
     /// Finds contradictions before anything is written; returns the commitments of the stored envelopes that events name.
-    fn check(&self, batch: &Append) -> Result<HashMap<EnvelopeId, Hash>, Trouble> {
+    fn check(&self, source: &Source, batch: &Append) -> Result<HashMap<EnvelopeId, Hash>, Trouble> {
+        if source.connector.contains(char::is_control) {
+            // The lines of a leaf's header could be read in two ways.
+            return Err(ArchiveError::Refused { problem: "the connector's name has control characters" }.into());
+        }
         let mut stored = HashMap::new();
         for captured in &batch.events {
             match captured.origin {

@@ -39,10 +39,10 @@ pub enum NoteError {
     /// It does not have the form of a signed note with a checkpoint in it.
     #[error("not a checkpoint: {0}")]
     Form(&'static str),
-    /// None of its signatures is by the key (name and key id differ).
-    #[error("not signed by the key {0}")]
-    OtherKey(String),
-    /// It has a signature in the key's name that does not fit the text.
+    /// None of its signatures is by a key that is trusted (name or key id differ).
+    #[error("not signed by a known key")]
+    OtherKey,
+    /// It has a signature in a known key's name that does not fit the text.
     #[error("the signature does not fit the text")]
     Signature,
 }
@@ -141,23 +141,22 @@ impl Note {
         Ok(Note { text: text.to_owned(), signatures })
     }
 
-    /// What the note says, if `key` signed it.
+    /// What the note says, if one of `keys` signed it. Signatures of unknown keys are ignored, as the specification asks.
     ///
     /// # Errors
-    /// [`NoteError::OtherKey`] if it has no signature in the key's name, [`NoteError::Signature`] if that does not fit,
+    /// [`NoteError::OtherKey`] if it has no signature by any of the keys, [`NoteError::Signature`] if one does not fit,
     /// [`NoteError::Form`] if the signed text is no checkpoint.
-    pub fn verify(&self, key: &VerifyingKey) -> Result<Statement, NoteError> {
+    pub fn verify(&self, keys: &[VerifyingKey]) -> Result<Statement, NoteError> {
         let mut signed = false;
-        for signature in self.signatures.iter().filter(|s| s.name == key.name() && s.key_id == key.id()) {
-            if !key.verifies(self.text.as_bytes(), &signature.bytes) {
-                return Err(NoteError::Signature);
+        for signature in &self.signatures {
+            for key in keys.iter().filter(|key| signature.name == key.name() && signature.key_id == key.id()) {
+                if !key.verifies(self.text.as_bytes(), &signature.bytes) {
+                    return Err(NoteError::Signature);
+                }
+                signed = true;
             }
-            signed = true;
         }
-        if !signed {
-            return Err(NoteError::OtherKey(key.name().to_owned()));
-        }
-        Statement::parse(&self.text)
+        if signed { Statement::parse(&self.text) } else { Err(NoteError::OtherKey) }
     }
 }
 
@@ -245,12 +244,12 @@ mod tests {
     fn a_checkpoint_reads_back_and_every_flipped_bit_is_refused() {
         let text = key().sign(&statement());
         let verifying = key().verifying_key();
-        assert_eq!(Note::parse(&text).unwrap().verify(&verifying), Ok(statement()));
+        assert_eq!(Note::parse(&text).unwrap().verify(std::slice::from_ref(&verifying)), Ok(statement()));
         for bit in 0..text.len() * 8 {
             let mut bytes = text.clone().into_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let Ok(bad) = String::from_utf8(bytes) else { continue };
-            let refused = Note::parse(&bad).and_then(|note| note.verify(&verifying));
+            let refused = Note::parse(&bad).and_then(|note| note.verify(std::slice::from_ref(&verifying)));
             assert!(refused.is_err(), "bit {bit}: {bad}");
         }
     }
@@ -265,9 +264,9 @@ mod tests {
         )
         .unwrap();
         // Signed all right, but no checkpoint.
-        assert_eq!(note.verify(&key), Err(NoteError::Form("no size")));
+        assert_eq!(note.verify(std::slice::from_ref(&key)), Err(NoteError::Form("no size")));
         let other = Note { text: "This is another message.\n".into(), ..note };
-        assert_eq!(other.verify(&key), Err(NoteError::Signature));
+        assert_eq!(other.verify(std::slice::from_ref(&key)), Err(NoteError::Signature));
     }
 
     #[test]
@@ -278,10 +277,10 @@ mod tests {
         let both = format!("{text}{}", second.split_once("\n\n").unwrap().1);
         let note = Note::parse(&both).unwrap();
         assert_eq!(note.signatures.len(), 2);
-        assert_eq!(note.verify(&key().verifying_key()), Ok(statement()));
-        assert_eq!(note.verify(&witness.verifying_key()), Ok(statement()));
+        assert_eq!(note.verify(&[key().verifying_key()]), Ok(statement()));
+        assert_eq!(note.verify(&[witness.verifying_key()]), Ok(statement()));
         let stranger = SigningKey::from_seed("greffier/01JD", &[9; 32]).unwrap().verifying_key();
-        assert_eq!(note.verify(&stranger), Err(NoteError::OtherKey("greffier/01JD".into())));
+        assert_eq!(note.verify(&[stranger]), Err(NoteError::OtherKey));
         let extended = format!("{}hello there\n", statement().text());
         assert_eq!(Statement::parse(&extended), Ok(statement()));
     }

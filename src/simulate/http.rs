@@ -215,10 +215,8 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
-        let mut piece = [0u8; 16 * 1024];
-        let n = self.stream.read(&mut piece).await?;
-        self.buffer.extend_from_slice(&piece[..n]);
-        Ok(n)
+        self.buffer.reserve(4 * 1024);
+        self.stream.read_buf(&mut self.buffer).await
     }
 
     /// Resolves when the peer has closed or broken the connection. Safe to drop at any time.

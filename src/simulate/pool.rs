@@ -251,12 +251,10 @@ impl Pool {
         if self.options.link_only.contains(&happening.rel) {
             happening.body = None;
         }
-        if self.options.strangers {
-            if let Some(Value::Object(body)) = &mut happening.body {
-                body.insert("propertyOfALaterRevision".to_owned(), serde_json::json!({ "x": [1, null, "…"] }));
-                if let Some(Value::Object(links)) = body.get_mut("_links") {
-                    links.insert("linkOfALaterRevision".to_owned(), resources::link(hrefs.of("unheardOf")));
-                }
+        if let (true, Some(Value::Object(body))) = (self.options.strangers, &mut happening.body) {
+            body.insert("propertyOfALaterRevision".to_owned(), serde_json::json!({ "x": [1, null, "…"] }));
+            if let Some(Value::Object(links)) = body.get_mut("_links") {
+                links.insert("linkOfALaterRevision".to_owned(), resources::link(hrefs.of("unheardOf")));
             }
         }
         let queued =

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::conversation::Timer;
 use super::fault::{self, Effect};
 use super::http::{Connection, Reply, Request};
 use super::pool::{Order, Pool};
@@ -61,6 +63,12 @@ impl Shared {
             let result = f(&mut pool);
             (result, std::mem::take(&mut pool.timers), std::mem::take(&mut pool.orders))
         };
+        self.carry_out(timers, orders);
+        self.version.send_modify(|v| *v += 1);
+        result
+    }
+
+    fn carry_out(self: &Arc<Self>, timers: Vec<(u64, Timer)>, orders: Vec<Order>) {
         for (delay, timer) in timers {
             let shared = Arc::clone(self);
             self.spawn(async move {
@@ -89,13 +97,13 @@ impl Shared {
                 }
             }
         }
-        self.version.send_modify(|v| *v += 1);
-        result
     }
 
     /// Runs a task until it ends or the pool is shut down.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
+        // Boxed without its type: a task may spawn the like of itself.
+        let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task);
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -2,7 +2,9 @@
 //!
 //! `keys/checkpoint.key` (mode 0600, in a directory of mode 0700) is one line in the form that note signers exchange:
 //! `PRIVATE+KEY+<name>+<key id in hex>+<base64 of 0x01 and the 32-byte seed>`. `keys/checkpoint.pub` is
-//! `<name>+<key id in hex>+<base64 of 0x01 and the 32-byte public key>`. The name is the log's origin.
+//! `<name>+<key id in hex>+<base64 of 0x01 and the 32-byte public key>`, one line per key that ever signed, oldest first. The
+//! name is the log's origin. Where the private key is missing (a backup was restored), a new one is made and its public
+//! half is added to the list.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -66,7 +68,7 @@ pub enum KeyError {
         expected: String,
     },
     /// The public key on disk is not the private key's.
-    #[error("{} does not belong to the private key beside it: find out who changed it, then remove it", path.display())]
+    #[error("{} does not list the private key beside it: find out who changed it, then remove it", path.display())]
     OtherPublic {
         /// The public file.
         path: PathBuf,
@@ -123,21 +125,20 @@ impl VerifyingKey {
         fits.then(|| VerifyingKey { name: name.to_owned(), public })
     }
 
-    /// Reads `checkpoint.pub` of a key directory; `None` if there is none.
+    /// Reads `checkpoint.pub` of a key directory: every key that signed for this archive, oldest first; none if there is no
+    /// such file.
     ///
     /// # Errors
     /// [`KeyError::Io`], [`KeyError::Broken`].
-    pub fn load(dir: &Path) -> Result<Option<VerifyingKey>, KeyError> {
+    pub fn load_all(dir: &Path) -> Result<Vec<VerifyingKey>, KeyError> {
         let path = dir.join(PUBLIC_FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(KeyError::Io { doing: format!("read {}", path.display()), source }),
         };
-        match VerifyingKey::parse(&text) {
-            Some(key) => Ok(Some(key)),
-            None => Err(KeyError::Broken { path, problem: "not of the form name+id+base64" }),
-        }
+        let keys: Option<Vec<_>> = text.lines().filter(|line| !line.is_empty()).map(VerifyingKey::parse).collect();
+        keys.ok_or(KeyError::Broken { path, problem: "a line is not of the form name+id+base64" })
     }
 
     /// Name of the key: the log's origin.
@@ -203,21 +204,24 @@ impl SigningKey {
     pub fn load_or_create(dir: &Path, origin: &str) -> Result<SigningKey, KeyError> {
         make_directory(dir)?;
         let path = dir.join(PRIVATE_FILE);
-        if !path
-            .try_exists()
-            .map_err(|source| KeyError::Io { doing: format!("look for {}", path.display()), source })?
-        {
+        let there = path.try_exists();
+        if there.map_err(|source| KeyError::Io { doing: format!("look for {}", path.display()), source })? {
+            strict(dir, 0o700)?;
+        } else {
+            // No secret has lain here yet (a backup holds public keys only), so the mode can still be put right.
+            tighten(dir)?;
             create(dir, &path, origin)?;
         }
         let key = load(&path, origin)?;
-        let text = format!("{}\n", key.verifying_key());
         let public = dir.join(PUBLIC_FILE);
-        match VerifyingKey::load(dir)? {
-            Some(found) if found == key.verifying_key() => {}
-            Some(_) => return Err(KeyError::OtherPublic { path: public }),
-            None => write_new(dir, &public, text.as_bytes(), 0o644)?,
+        match VerifyingKey::load_all(dir)? {
+            known if known.contains(&key.verifying_key()) => Ok(key),
+            known if known.is_empty() => {
+                publish(dir, &known, &key)?;
+                Ok(key)
+            }
+            _ => Err(KeyError::OtherPublic { path: public }),
         }
-        Ok(key)
     }
 
     /// The public half.
@@ -240,7 +244,16 @@ fn make_directory(dir: &Path) -> Result<(), KeyError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(io)?;
+    builder.create(dir).map_err(io)
+}
+
+fn tighten(dir: &Path) -> Result<(), KeyError> {
+    #[cfg(unix)]
+    if strict(dir, 0o700).is_err() {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(dir, mode)
+            .map_err(|source| KeyError::Io { doing: format!("chmod 700 {}", dir.display()), source })?;
+    }
     strict(dir, 0o700)
 }
 
@@ -266,11 +279,30 @@ fn create(dir: &Path, path: &Path, origin: &str) -> Result<(), KeyError> {
     let key = SigningKey::from_seed(origin, &seed)?;
     let id = hex(&key.verifying_key().id());
     let line = Zeroizing::new(format!("PRIVATE+KEY+{origin}+{id}+{}\n", *typed_base64(&seed)));
-    write_new(dir, path, line.as_bytes(), 0o600)
+    // Public half first: a key that is listed and never used does no harm, one that signs unlisted does.
+    let known = VerifyingKey::load_all(dir)?;
+    publish(dir, &known, &key)?;
+    write_whole(dir, path, line.as_bytes(), 0o600, Existing::Keep)
 }
 
-/// Writes a file that is either not there or whole, also after a power cut; never replaces one.
-fn write_new(dir: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
+/// Adds a key to the list of public keys.
+fn publish(dir: &Path, known: &[VerifyingKey], key: &SigningKey) -> Result<(), KeyError> {
+    let mut text = String::new();
+    for key in known.iter().chain([&key.verifying_key()]) {
+        text.push_str(&format!("{key}\n"));
+    }
+    write_whole(dir, &dir.join(PUBLIC_FILE), text.as_bytes(), 0o644, Existing::Replace)
+}
+
+/// What to do with a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Keep,
+    Replace,
+}
+
+/// Writes a file that is either as before or whole, also after a power cut.
+fn write_whole(dir: &Path, path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), KeyError> {
     let io = |source| KeyError::Io { doing: format!("write {}", path.display()), source };
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
@@ -284,10 +316,14 @@ fn write_new(dir: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Key
     #[cfg(not(unix))]
     let _ = mode;
     let written = options.open(&draft).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    // Linking, other than renaming, fails if somebody was faster.
-    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    let placed = written.and_then(|()| match existing {
+        Existing::Replace => fs::rename(&draft, path),
+        // Linking, other than renaming, fails if somebody was faster.
+        Existing::Keep => fs::hard_link(&draft, path),
+    });
+    // After a rename there is nothing left to remove.
     let _ = fs::remove_file(&draft);
-    linked.map_err(io)?;
+    placed.map_err(io)?;
     fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
 }
 
@@ -333,7 +369,7 @@ mod tests {
         let first = SigningKey::load_or_create(&keys, "greffier/a").unwrap().verifying_key();
         let again = SigningKey::load_or_create(&keys, "greffier/a").unwrap().verifying_key();
         assert_eq!(first, again);
-        assert_eq!(VerifyingKey::load(&keys).unwrap(), Some(first.clone()));
+        assert_eq!(VerifyingKey::load_all(&keys).unwrap(), [first.clone()]);
         assert_eq!(VerifyingKey::parse(&first.to_string()), Some(first));
         let names: Vec<_> = fs::read_dir(&keys).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
@@ -344,6 +380,25 @@ mod tests {
         let other = SigningKey::from_seed("greffier/a", &[1; 32]).unwrap().verifying_key();
         fs::write(keys.join(PUBLIC_FILE), other.to_string()).unwrap();
         assert!(matches!(SigningKey::load_or_create(&keys, "greffier/a"), Err(KeyError::OtherPublic { .. })));
+    }
+
+    #[test]
+    fn a_restored_backup_goes_on_with_a_new_key_and_keeps_the_old_public_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = dir.path().join("keys");
+        let old = SigningKey::load_or_create(&keys, "a").unwrap().verifying_key();
+        fs::remove_file(keys.join(PRIVATE_FILE)).unwrap();
+        let new = SigningKey::load_or_create(&keys, "a").unwrap().verifying_key();
+        assert_ne!(old, new);
+        assert_eq!(VerifyingKey::load_all(&keys).unwrap(), [old, new.clone()]);
+        assert_eq!(SigningKey::load_or_create(&keys, "a").unwrap().verifying_key(), new);
+        #[cfg(unix)]
+        {
+            fs::remove_file(keys.join(PRIVATE_FILE)).unwrap();
+            set_mode(&keys, 0o755);
+            SigningKey::load_or_create(&keys, "a").unwrap();
+            assert_eq!(mode(&keys), 0o700);
+        }
     }
 
     #[cfg(unix)]

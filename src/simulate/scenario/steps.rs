@@ -316,7 +316,7 @@ fn read_act(r: &Reader<'_>, verb: &str, cast: &[Person]) -> Result<Act, Scenario
             talk: talk()?,
             by: person("by")?,
             subject: r.opt_text("subject")?.unwrap_or_default(),
-            words: words(r, false)?,
+            words: words(r)?,
             importance: importance()?,
             repeat_first: r.flag("repeat_first", true)?,
             unprompted: r.flag("auto_accept", false)?,
@@ -338,7 +338,7 @@ fn read_act(r: &Reader<'_>, verb: &str, cast: &[Person]) -> Result<Act, Scenario
         "say" => Act::Say {
             talk: talk()?,
             by: person("by")?,
-            words: words(r, true)?.ok_or_else(|| r.error("key \"text\" or \"html\" is missing"))?,
+            words: words(r)?.ok_or_else(|| r.error("key \"text\" or \"html\" is missing"))?,
             times: r.number("times", 1)?,
             every: Duration::from_millis(r.number("every_ms", 0)?),
             announce: r.flag("announce", false)?,
@@ -400,7 +400,7 @@ fn read_act(r: &Reader<'_>, verb: &str, cast: &[Person]) -> Result<Act, Scenario
     })
 }
 
-fn words(r: &Reader<'_>, needed: bool) -> Result<Option<Words>, ScenarioError> {
+fn words(r: &Reader<'_>) -> Result<Option<Words>, ScenarioError> {
     let words = Words {
         text: r.opt_text("text")?,
         html: r.opt_text("html")?,
@@ -415,7 +415,7 @@ fn words(r: &Reader<'_>, needed: bool) -> Result<Option<Words>, ScenarioError> {
         return Err(r.error(format!("key \"charset\": \"{}\" is not a charset", words.charset)));
     }
     let present = words.text.is_some() || words.html.is_some();
-    Ok((present || needed && present).then_some(words))
+    Ok(present.then_some(words))
 }
 
 /// Kinds of faults in files.
