@@ -387,14 +387,23 @@ impl Writing<'_> {
     fn dedupe_key(&self, text: &str) -> [u8; 20] {
         let whole = Sha256::new().chain_update(self.dedupe_salt).chain_update(text).finalize();
         let mut key = [0; 20];
-        key[..4].copy_from_slice(&seconds_named(text).to_be_bytes());
+        match seconds_named(text) {
+            Some(seconds) => key[..4].copy_from_slice(&seconds.to_be_bytes()),
+            // Without a time, what shares the first three fields (a conversation, mostly) stays together.
+            None => {
+                let end = text.match_indices('|').nth(2).map_or(0, |(at, _)| at);
+                let group =
+                    Sha256::new().chain_update(self.dedupe_salt).chain_update(b"group|").chain_update(&text[..end]);
+                key[..4].copy_from_slice(&group.finalize()[..4]);
+            }
+        }
         key[4..].copy_from_slice(&whole[..16]);
         key
     }
 }
 
-/// The last field of a dedupe key that is a time (milliseconds of the epoch, or RFC 3339), in units of 1024 ms; else 0.
-fn seconds_named(text: &str) -> u32 {
+/// The last field of a dedupe key that is a time (milliseconds of the epoch, or RFC 3339), in units of 1024 ms.
+fn seconds_named(text: &str) -> Option<u32> {
     let time = |field: &str| -> Option<i64> {
         match field.as_bytes() {
             digits if (12..=14).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => field.parse().ok(),
@@ -402,7 +411,7 @@ fn seconds_named(text: &str) -> u32 {
             _ => None,
         }
     };
-    text.rsplit('|').find_map(time).map_or(0, |ms| u32::try_from(ms >> 10).unwrap_or(0))
+    text.rsplit('|').find_map(time).and_then(|ms| u32::try_from(ms >> 10).ok())
 }
 
 #[cfg(test)]
@@ -411,10 +420,10 @@ mod tests {
 
     #[test]
     fn dedupe_keys_follow_the_time_they_name() {
-        assert_eq!(seconds_named("message|app|/c/1|/m/2|1795225034123"), 1_753_149_447);
-        assert_eq!(seconds_named("message|2026-11-21T01:37:14.123Z|tail"), 1_753_149_447);
+        assert_eq!(seconds_named("message|app|/c/1|/m/2|1795225034123"), Some(1_753_149_447));
+        assert_eq!(seconds_named("message|2026-11-21T01:37:14.123Z|tail"), Some(1_753_149_447));
         for none in ["", "message|app|/c/1", "a|17952250341234567", "a|2026-11-21Tnonsense", "a|99999999999999"] {
-            assert_eq!(seconds_named(none), 0, "{none}");
+            assert_eq!(seconds_named(none), None, "{none}");
         }
     }
 
