@@ -20,6 +20,8 @@ pub struct Client {
     pub next: String,
     /// Every batch read so far.
     pub batches: Vec<Value>,
+    /// How many events of these were searched already.
+    pub cursor: usize,
     /// Every other resource read so far, with the URL.
     pub resources: Vec<(String, Value)>,
 }
@@ -71,6 +73,7 @@ impl Client {
             application: Value::Null,
             next: String::new(),
             batches: Vec::new(),
+            cursor: 0,
             resources: Vec::new(),
         };
         let mut url = pool.autodiscover_url().to_owned();
@@ -169,14 +172,22 @@ impl Client {
         batch
     }
 
-    /// Polls until an event fits; gives it.
+    /// The first event after the last one found that fits; polls for it as long as a test may take.
     pub async fn event(&mut self, pool: &SimulatedPool, fits: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let batch = self.poll(pool).await;
-            if let Some(event) = events(&batch).find(|e| fits(e)) {
-                return event.clone();
+        let search = async {
+            loop {
+                let found = {
+                    let mut all = self.batches.iter().flat_map(events).enumerate().skip(self.cursor);
+                    all.find(|(_, e)| fits(e)).map(|(at, e)| (at, e.clone()))
+                };
+                if let Some((at, event)) = found {
+                    self.cursor = at + 1;
+                    return event;
+                }
+                self.poll(pool).await;
             }
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(20), search).await.expect("the event comes")
     }
 
     /// Behaves as a simple recorder until the scenario is over: accepts everything, asks for messaging wherever it is
