@@ -1,6 +1,6 @@
 //! A client of the tests' own, as plain as can be: it knows UCWA from the documents and nothing of the connector.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use greffier::simulate::SimulatedPool;
@@ -201,6 +201,44 @@ impl Client {
             for event in events(&batch) {
                 self.react(pool, event).await;
             }
+        }
+    }
+
+    /// As [`Client::record`], and survives outages: asks again after a broken connection, signs in anew when the
+    /// application is gone and joins again every meeting it was in.
+    pub async fn survive(&mut self, pool: &SimulatedPool) {
+        let mut meetings: BTreeSet<String> = BTreeSet::new();
+        loop {
+            let url = self.next.clone();
+            let reply = tokio::select! {
+                done = pool.run_to_end() => return done.unwrap(),
+                reply = self.once(Method::GET, &url, None) => reply,
+            };
+            let Ok(reply) = reply else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            if reply.status() == StatusCode::NOT_FOUND {
+                let (batches, resources) = (std::mem::take(&mut self.batches), std::mem::take(&mut self.resources));
+                *self = Client { batches, resources, ..Client::available(pool).await };
+                let join = self.link(&self.application["_embedded"]["communication"], "joinOnlineMeeting");
+                for (n, uri) in meetings.iter().enumerate() {
+                    let body = json!({ "onlineMeetingUri": uri, "operationId": format!("rejoin-{n}") });
+                    let status = self.request(pool, Method::POST, &join, Some(body)).await.status().as_u16();
+                    assert!(matches!(status, 201 | 404), "{status}");
+                }
+                continue;
+            }
+            assert_eq!(reply.status(), StatusCode::OK);
+            let Ok(batch) = reply.json::<Value>().await else { continue };
+            self.next = self.link(&batch, "next");
+            for event in events(&batch) {
+                if let Some(uri) = event["_embedded"]["onlineMeetingInvitation"]["onlineMeetingUri"].as_str() {
+                    meetings.insert(uri.to_owned());
+                }
+                self.react(pool, event).await;
+            }
+            self.batches.push(batch);
         }
     }
 

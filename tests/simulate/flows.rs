@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use greffier::simulate::{Fate, Happened};
+use greffier::simulate::{Fate, Happened, Parameters, Scenario};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::client::{Client, JsonBody as _, encode, events, http, is, origin, post_grant, token, token_href};
-use crate::{start_named, start_text};
+use crate::{start, start_named, start_text};
 
 const CAST: &str = r#"
 title = "test"
@@ -337,4 +337,39 @@ async fn bursts_and_crowds_arrive_whole_and_in_order() {
     client.record(&pool).await;
     assert_eq!(pool.ledger().acknowledged().count(), 80);
     assert_eq!(pool.ledger().count(Happened::MessagingConnected), 40);
+}
+
+#[tokio::test]
+async fn the_demo_plays_to_its_end_and_only_the_outage_is_lost() {
+    let mut scenario = Scenario::embedded("demo", &Parameters::new()).unwrap().unwrap();
+    scenario.hurry(10);
+    let pool = start(scenario).await;
+    let mut client = Client::available(&pool).await;
+    client.survive(&pool).await;
+    let ledger = pool.ledger();
+    let lost: Vec<&str> = ledger.said().filter(|e| !e.acknowledged()).map(|e| e.text.as_deref().unwrap()).collect();
+    assert_eq!(lost, ["Diesen Satz kann der Recorder nicht hören."]);
+    assert!(ledger.acknowledged().count() > 15);
+    assert_eq!((ledger.applications, ledger.conflicts), (2, 2));
+    let mut narration = pool.events();
+    let mut lines = Vec::new();
+    while let Some(line) = narration.next().await {
+        let last = line == "The scenario is over";
+        lines.push(line);
+        if last {
+            break;
+        }
+    }
+    assert!(lines.iter().any(|l| l == "李娜 in \"Weekly agenda\": 再见！"), "{lines:#?}");
+    assert_eq!(ledger.complaints, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_snippet_is_a_connector_table_for_this_pool() {
+    let pool = start_named("quiet", &[]).await;
+    let table: toml::Table = pool.config_snippet().parse().unwrap();
+    let connector = &table["connector"][0];
+    assert_eq!(connector["autodiscover"].as_str(), Some(pool.autodiscover_url()));
+    assert_eq!(connector["username"].as_str(), Some(pool.username().as_str()));
+    assert_eq!(connector["sign_in"].as_str(), Some(pool.sign_in().as_str()));
 }
