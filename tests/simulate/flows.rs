@@ -373,3 +373,16 @@ async fn the_snippet_is_a_connector_table_for_this_pool() {
     assert_eq!(connector["username"].as_str(), Some(pool.username().as_str()));
     assert_eq!(connector["sign_in"].as_str(), Some(pool.sign_in().as_str()));
 }
+
+/// Not part of the ordinary run: prints how fast the pool is with a client that parses everything.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn speed_of_the_pool() {
+    for (name, key, n) in [("burst", "messages", 5000), ("many", "conversations", 1000)] {
+        let pool = start_named(name, &[(key, n)]).await;
+        let mut client = Client::available(&pool).await;
+        let start = std::time::Instant::now();
+        client.record(&pool).await;
+        println!("{name} {n}: {} ms, {} batches", start.elapsed().as_millis(), client.batches.len());
+    }
+}
