@@ -1,6 +1,6 @@
 //! A client of the tests' own, as plain as can be: it knows UCWA from the documents and nothing of the connector.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use greffier::simulate::SimulatedPool;
@@ -20,6 +20,8 @@ pub struct Client {
     pub next: String,
     /// Every batch read so far.
     pub batches: Vec<Value>,
+    /// How many events of these were searched already.
+    pub cursor: usize,
     /// Every other resource read so far, with the URL.
     pub resources: Vec<(String, Value)>,
 }
@@ -71,6 +73,7 @@ impl Client {
             application: Value::Null,
             next: String::new(),
             batches: Vec::new(),
+            cursor: 0,
             resources: Vec::new(),
         };
         let mut url = pool.autodiscover_url().to_owned();
@@ -169,14 +172,22 @@ impl Client {
         batch
     }
 
-    /// Polls until an event fits; gives it.
+    /// The first event after the last one found that fits; polls for it as long as a test may take.
     pub async fn event(&mut self, pool: &SimulatedPool, fits: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let batch = self.poll(pool).await;
-            if let Some(event) = events(&batch).find(|e| fits(e)) {
-                return event.clone();
+        let search = async {
+            loop {
+                let found = {
+                    let mut all = self.batches.iter().flat_map(events).enumerate().skip(self.cursor);
+                    all.find(|(_, e)| fits(e)).map(|(at, e)| (at, e.clone()))
+                };
+                if let Some((at, event)) = found {
+                    self.cursor = at + 1;
+                    return event;
+                }
+                self.poll(pool).await;
             }
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(20), search).await.expect("the event comes")
     }
 
     /// Behaves as a simple recorder until the scenario is over: accepts everything, asks for messaging wherever it is
@@ -190,6 +201,47 @@ impl Client {
             for event in events(&batch) {
                 self.react(pool, event).await;
             }
+        }
+    }
+
+    /// As [`Client::record`], and survives outages: asks again after a broken connection, signs in anew when the
+    /// application is gone and joins again every meeting it was in.
+    pub async fn survive(&mut self, pool: &SimulatedPool) {
+        let mut meetings: BTreeSet<String> = BTreeSet::new();
+        loop {
+            let url = self.next.clone();
+            let reply = tokio::select! {
+                done = pool.run_to_end() => return done.unwrap(),
+                reply = self.once(Method::GET, &url, None) => reply,
+            };
+            let Ok(reply) = reply else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            if reply.status() == StatusCode::NOT_FOUND {
+                while self.http.get(pool.autodiscover_url()).send().await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                let (batches, resources) = (std::mem::take(&mut self.batches), std::mem::take(&mut self.resources));
+                *self = Client { batches, resources, ..Client::available(pool).await };
+                let join = self.link(&self.application["_embedded"]["communication"], "joinOnlineMeeting");
+                for (n, uri) in meetings.iter().enumerate() {
+                    let body = json!({ "onlineMeetingUri": uri, "operationId": format!("rejoin-{n}") });
+                    let status = self.request(pool, Method::POST, &join, Some(body)).await.status().as_u16();
+                    assert!(matches!(status, 201 | 404), "{status}");
+                }
+                continue;
+            }
+            assert_eq!(reply.status(), StatusCode::OK);
+            let Ok(batch) = reply.json::<Value>().await else { continue };
+            self.next = self.link(&batch, "next");
+            for event in events(&batch) {
+                if let Some(uri) = event["_embedded"]["onlineMeetingInvitation"]["onlineMeetingUri"].as_str() {
+                    meetings.insert(uri.to_owned());
+                }
+                self.react(pool, event).await;
+            }
+            self.batches.push(batch);
         }
     }
 

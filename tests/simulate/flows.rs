@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use greffier::simulate::{Fate, Happened};
+use greffier::simulate::{Fate, Happened, Parameters, Scenario};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::client::{Client, JsonBody as _, encode, events, http, is, origin, post_grant, token, token_href};
-use crate::{start_named, start_text};
+use crate::{start, start_named, start_text};
 
 const CAST: &str = r#"
 title = "test"
@@ -337,4 +337,88 @@ async fn bursts_and_crowds_arrive_whole_and_in_order() {
     client.record(&pool).await;
     assert_eq!(pool.ledger().acknowledged().count(), 80);
     assert_eq!(pool.ledger().count(Happened::MessagingConnected), 40);
+}
+
+#[tokio::test]
+async fn the_demo_plays_to_its_end_and_only_the_outage_is_lost() {
+    let mut scenario = Scenario::embedded("demo", &Parameters::new()).unwrap().unwrap();
+    scenario.hurry(10);
+    let pool = start(scenario).await;
+    let mut client = Client::available(&pool).await;
+    client.survive(&pool).await;
+    let ledger = pool.ledger();
+    let lost: Vec<&str> = ledger.said().filter(|e| !e.acknowledged()).map(|e| e.text.as_deref().unwrap()).collect();
+    assert_eq!(lost, ["Diesen Satz kann der Recorder nicht hören."]);
+    assert!(ledger.acknowledged().count() > 15);
+    assert_eq!((ledger.applications, ledger.conflicts), (2, 2));
+    let mut narration = pool.events();
+    let mut lines = Vec::new();
+    while let Some(line) = narration.next().await {
+        let last = line == "The scenario is over";
+        lines.push(line);
+        if last {
+            break;
+        }
+    }
+    assert!(lines.iter().any(|l| l == "李娜 in \"Weekly agenda\": 再见！"), "{lines:#?}");
+    assert_eq!(ledger.complaints, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_snippet_is_a_connector_table_for_this_pool() {
+    let pool = start_named("quiet", &[]).await;
+    let table: toml::Table = pool.config_snippet().parse().unwrap();
+    let connector = &table["connector"][0];
+    assert_eq!(connector["autodiscover"].as_str(), Some(pool.autodiscover_url()));
+    assert_eq!(connector["username"].as_str(), Some(pool.username().as_str()));
+    assert_eq!(connector["sign_in"].as_str(), Some(pool.sign_in().as_str()));
+}
+
+/// Not part of the ordinary run: prints how fast the pool is with a client that parses everything.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn speed_of_the_pool() {
+    for (name, key, n) in [("burst", "messages", 5000), ("many", "conversations", 1000)] {
+        let pool = start_named(name, &[(key, n)]).await;
+        let mut client = Client::available(&pool).await;
+        let start = std::time::Instant::now();
+        client.record(&pool).await;
+        println!("{name} {n}: {} ms, {} batches", start.elapsed().as_millis(), client.batches.len());
+    }
+}
+
+#[tokio::test]
+async fn resources_of_a_later_revision_are_refused_when_demanded() {
+    let pool = start_text(CAST).await;
+    let client = Client::sign_in(&pool).await;
+    let own = client.link(&client.application, "self");
+    for (version, status) in [("2", StatusCode::OK), ("2.0", StatusCode::OK), ("9", StatusCode::NOT_FOUND)] {
+        let ticket = client.tickets[&client.base].clone();
+        let get = client.http.get(&own).bearer_auth(ticket).header("X-MS-RequiresMinResourceVersion", version);
+        assert_eq!(get.send().await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_request_answers_each_part() {
+    let pool = start_text(CAST).await;
+    let client = Client::sign_in(&pool).await;
+    let own = client.link(&client.application, "self");
+    let path = own.strip_prefix(&client.base).unwrap();
+    let part = |target: &str| {
+        format!(
+            "--b1\r\nContent-Type: application/http; msgtype=request\r\n\r\nGET {target} HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\n\r\n"
+        )
+    };
+    let body = part(&format!("{path}/me")) + &part(&format!("{path}/events?ack=1")) + "--b1--\r\n";
+    let ticket = client.tickets[&client.base].clone();
+    let post = client
+        .http
+        .post(format!("{own}/batch"))
+        .bearer_auth(ticket)
+        .header("Content-Type", "multipart/batching;boundary=b1");
+    let text = post.body(body).send().await.unwrap().text().await.unwrap();
+    let statuses: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("HTTP/1.1 ")).collect();
+    assert_eq!(statuses, ["200 Status", "403 Status"], "{text}");
+    assert!(text.contains("\u{feff}{") && text.trim_end().ends_with("--b1--"));
 }

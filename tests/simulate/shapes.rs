@@ -180,6 +180,7 @@ const UNSAMPLED: &[&str] = &[
     "applicationSharing",
     "dataCollaboration",
     "location",
+    "phoneAudioInvitation",
 ];
 
 /// Events that follow from the reference's tables but stand in no sample.
@@ -187,6 +188,8 @@ const UNSAMPLED_EVENTS: &[(&str, &str, &str)] = &[
     // The recorder itself in the views of a meeting: the reference lists localParticipant in lobby and attendees.
     ("conversation", "localParticipant", "lobby"),
     ("conversation", "localParticipant", "attendees"),
+    // The samples show the recorder's own audio; the reference has the same for every participant.
+    ("conversation", "participantAudio", "participant"),
 ];
 
 /// What may not be missing, as JSON pointers.
