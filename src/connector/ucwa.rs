@@ -1,6 +1,8 @@
 //! Skype for Business Server through UCWA 2.0.
 
+pub mod challenge;
 pub mod config;
 pub mod datauri;
 pub mod http;
+pub mod origin;
 pub mod wire;
