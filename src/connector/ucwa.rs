@@ -2,6 +2,7 @@
 
 pub mod challenge;
 pub mod config;
+pub mod courier;
 pub mod datauri;
 pub mod http;
 pub mod origin;
