@@ -4,6 +4,7 @@ pub mod challenge;
 pub mod config;
 pub mod courier;
 pub mod datauri;
+pub mod discovery;
 pub mod http;
 pub mod origin;
 pub mod wire;
