@@ -128,6 +128,11 @@ fn listed(names: &[String]) -> String {
 }
 
 impl CallFailure {
+    /// Name or password is wrong: trying again would lock the account.
+    pub fn wrong_credentials(&self) -> bool {
+        matches!(self, CallFailure::SignIn(SignInFailure::WrongCredentials { .. }))
+    }
+
     /// What happened and what to do.
     pub fn text(&self) -> String {
         match self {
