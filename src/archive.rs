@@ -5,6 +5,7 @@
 //! from an archive that no process writes, and from backups. What is acknowledged has been on stable storage before.
 
 mod append;
+pub mod audit;
 pub mod backup;
 pub mod lock;
 mod number;

@@ -9,8 +9,10 @@
 //! Everything here is pure: no SQL, no async, no clock. Files are touched only for the key and the checkpoint file.
 
 pub mod checkpoint;
+pub mod finding;
 pub mod leaf;
 pub mod merkle;
+pub mod verify;
 
 /// Lower-case hexadecimal text of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {

@@ -16,7 +16,7 @@ pub const APPLICATION_ID: i32 = 0x4772_6566;
 /// The newest layout that this program knows.
 pub const VERSION: i32 = 1;
 
-const SCHEMA: &str = include_str!("../../schema.sql");
+pub(super) const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// `STEPS[n]` leads from version `n + 1` to `n + 2`.
 const STEPS: &[&str] = &[];

@@ -341,6 +341,10 @@ impl Pool {
         let Some(i) = self.invitations.get(id) else { return };
         let (app, rel) = (i.app.clone(), i.rel);
         let mut happening = Happening::new(rel, self.hrefs(&app).invitation(rel, id), kind).with(body);
+        if rel == "phoneAudioInvitation" || rel == "audioVideoInvitation" {
+            // Every sample of these is a link.
+            happening.body = None;
+        }
         if kind == "completed" {
             happening = match failure {
                 Some((code, subcode)) => happening.failed(code, subcode),

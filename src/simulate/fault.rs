@@ -82,11 +82,11 @@ pub enum Fault {
     SecondClient,
     /// The same batch is served once more although it was acknowledged.
     DuplicateBatch,
-    /// Nothing listens for so long, and open connections are reset. With `lost`, applications are gone afterwards.
+    /// Nothing listens for so long, and open connections are reset. With `lost`, applications are gone.
     Down {
         /// How long.
         length: Duration,
-        /// Whether the applications are gone afterwards.
+        /// Whether the applications end with it.
         lost: bool,
     },
     /// Open connections are reset; the pool goes on.

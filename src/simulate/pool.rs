@@ -46,8 +46,8 @@ pub(super) struct Application {
 /// Something only the shell can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Stop listening for so long, then come back, perhaps without applications.
-    Down(Duration, bool),
+    /// Stop listening for so long, then come back.
+    Down(Duration),
     /// Reset every open connection.
     Cut,
 }
@@ -375,7 +375,15 @@ impl Pool {
                     self.channel(Some(id), |c| c.resume = true);
                 }
             }
-            Fault::Down { length, lost } => self.orders.push(Order::Down(length, lost)),
+            Fault::Down { length, lost } => {
+                if lost {
+                    // They end with the pool, not with its return: what is said meanwhile reaches no one.
+                    for id in self.apps.keys().cloned().collect::<Vec<_>>() {
+                        self.end_application(&id, 404, "the pool went down");
+                    }
+                }
+                self.orders.push(Order::Down(length));
+            }
             Fault::CutConnections => self.orders.push(Order::Cut),
             Fault::Password(password) => self.options.password = password,
             Fault::RedirectRoot(url) => self.redirect_root = Some(url).filter(|u| !u.is_empty()),

@@ -192,7 +192,7 @@ fn online_meetings(h: &Hrefs) -> Value {
 /// `application` around its embedded resources.
 pub(super) fn application(h: &Hrefs, culture: &str, user_agent: &str, me: Value, communication: Value) -> Value {
     json!({
-        "rel": "application", "culture": culture, "userAgent": user_agent,
+        "rel": "application", "id": h.root.rsplit('/').next().unwrap_or_default(), "culture": culture, "userAgent": user_agent,
         "_links": {
             "self": link(h.root.clone()), "policies": link(h.of("policies")), "batch": link(h.of("batch")),
             "events": link(h.of("events?ack=1")),

@@ -79,19 +79,12 @@ impl Shared {
         for order in orders {
             match order {
                 Order::Cut => self.cut.send_modify(|n| *n += 1),
-                Order::Down(length, lost) => {
+                Order::Down(length) => {
                     let shared = Arc::clone(self);
                     self.down.send_replace(true);
                     self.spawn(async move {
                         tokio::time::sleep(length).await;
-                        shared.with(|pool| {
-                            if lost {
-                                for id in pool.apps.keys().cloned().collect::<Vec<_>>() {
-                                    pool.end_application(&id, 404, "the pool was down");
-                                }
-                            }
-                            pool.tell("The pool is back");
-                        });
+                        shared.with(|pool| pool.tell("The pool is back"));
                         shared.down.send_replace(false);
                     });
                 }

@@ -1,0 +1,181 @@
+//! Readable transcripts: who was there, what was said and when (UTC), and where something may be missing.
+//!
+//! ```text
+//! 2026-11-21, Saturday
+//!
+//! 09:30:00  [42] Alice: hello
+//!             | and a second line
+//! 09:30:05  [43] - Bob joined
+//! ```
+//!
+//! Whatever people typed is made harmless first ([`harmless`]): it can neither drive a terminal nor pass for a line of the
+//! transcript. Every line begins with a time, with blanks and a bar, or is ours. A name that could be mistaken for
+//! something else stands in quotes, and a name that two people use stands with the address.
+
+pub mod harmless;
+mod line;
+
+use std::io::Write;
+
+use super::{ExportError, Format, Seen, Source};
+use crate::archive::Reader;
+use crate::archive::reader::Order;
+use crate::model::{ConversationId, Event, Timestamp};
+
+use harmless::{name, one_line};
+use line::Lines;
+
+/// The format `text`.
+pub struct Text;
+
+impl Format for Text {
+    fn name(&self) -> &'static str {
+        "text"
+    }
+
+    fn extension(&self) -> &'static str {
+        "txt"
+    }
+
+    fn about(&self) -> &'static str {
+        "readable transcripts, one after the other, in order of time"
+    }
+
+    fn provable(&self) -> bool {
+        false
+    }
+
+    fn write(&self, source: &Source<'_>, out: &mut dyn Write, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        let selection = source.selection();
+        let options = TextOptions { since: selection.since, until: selection.until, up_to: Some(source.size()) };
+        let mut first = true;
+        for id in source.conversations() {
+            if !std::mem::take(&mut first) {
+                out.write_all(b"\n\n").map_err(ExportError::output)?;
+            }
+            transcript(source.reader(), &id?, out, &options, seen)?;
+        }
+        if !selection.conversations.is_empty() || selection.participant.is_some() {
+            return Ok(());
+        }
+        let mut lines = Lines::default();
+        for event in source.events() {
+            let event = event?;
+            if event.conversation.is_some() {
+                continue;
+            }
+            if lines.is_new() {
+                let before = if first { "" } else { "\n\n" };
+                write!(out, "{before}Events of no conversation\n").map_err(ExportError::output)?;
+            }
+            lines.write(&event, out).map_err(ExportError::output)?;
+            seen(&event)?;
+        }
+        Ok(())
+    }
+}
+
+/// Which part of a conversation is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextOptions {
+    /// Events at or after this time.
+    pub since: Option<Timestamp>,
+    /// Events before this time.
+    pub until: Option<Timestamp>,
+    /// Only the first so many events of the log.
+    pub up_to: Option<u64>,
+}
+
+/// Writes one conversation as readable text: heading, then every event in order of time.
+///
+/// # Errors
+/// [`ExportError::UnknownConversation`]; the archive cannot be read or the output not be written.
+pub fn write_transcript(
+    reader: &Reader,
+    conversation: &ConversationId,
+    out: &mut dyn Write,
+    options: TextOptions,
+) -> Result<(), ExportError> {
+    transcript(reader, conversation, out, &options, &mut |_| Ok(()))
+}
+
+fn transcript(
+    reader: &Reader,
+    id: &ConversationId,
+    out: &mut dyn Write,
+    options: &TextOptions,
+    seen: &mut Seen<'_>,
+) -> Result<(), ExportError> {
+    heading(reader, id, out, options)?;
+    let mut lines = Lines::default();
+    for event in reader.transcript(id, Order::Time) {
+        let event: Event = event?;
+        let at = event.source_time.unwrap_or(event.recorded_at);
+        if options.until.is_some_and(|until| at >= until) {
+            break;
+        }
+        if options.since.is_some_and(|since| at < since) || options.up_to.is_some_and(|size| event.seq.0 > size) {
+            continue;
+        }
+        lines.write(&event, out).map_err(ExportError::output)?;
+        seen(&event)?;
+    }
+    Ok(())
+}
+
+fn heading(
+    reader: &Reader,
+    id: &ConversationId,
+    out: &mut dyn Write,
+    options: &TextOptions,
+) -> Result<(), ExportError> {
+    let conversation = reader.conversation(id)?.ok_or_else(|| ExportError::UnknownConversation { id: id.clone() })?;
+    let coverage = reader.coverage_of(id)?;
+    let mut text = format!("Transcript of {id}\n\n");
+    let mut put = |label: &str, value: &str| text.push_str(&format!("{:<14}{value}\n", format!("{label}:")));
+    put("Subject", &conversation.subject.as_deref().map_or_else(|| "(none told)".to_owned(), one_line));
+    put(
+        "Recorded by",
+        &format!("connector {} ({})", one_line(&conversation.connector), one_line(&conversation.platform)),
+    );
+    put("Started", &second(conversation.started_at));
+    put("Ended", &conversation.ended_at.map_or_else(|| "goes on".to_owned(), second));
+    if let Some(since) = options.since {
+        put("From", &format!("{} (earlier events are left out)", second(since)));
+    }
+    if let Some(until) = options.until {
+        put("Until", &format!("{} (later events are left out)", second(until)));
+    }
+    if let Some(coverage) = coverage {
+        // A cause may hold words of the platform.
+        put("Record", &one_line(&coverage.to_string()));
+    }
+    let gaps = reader.gaps_of(id)?;
+    put("Gaps", &if gaps.is_empty() { "none".to_owned() } else { gaps.len().to_string() });
+    for (seq, gap) in &gaps {
+        put("", &format!("[{seq}] {} to {}: {}", second(gap.from), second(gap.to), one_line(&gap.cause)));
+    }
+    text.push_str("\nParticipants\n");
+    let stays = reader.attendance_of(id)?;
+    for person in &conversation.participants {
+        let shown = person.name.as_deref().map_or_else(String::new, |told| format!("{} ", name(told)));
+        text.push_str(&format!("  {shown}<{}>\n", one_line(&person.id)));
+        for stay in stays.iter().filter(|stay| stay.person.id == person.id) {
+            let left = stay.left_at.map_or_else(|| "still there".to_owned(), second);
+            text.push_str(&format!("      {} to {left}\n", second(stay.joined_at)));
+        }
+    }
+    if conversation.participants.is_empty() {
+        text.push_str("  (none told)\n");
+    }
+    text.push_str("\nTimes are UTC. [n] is the event's place in the log.\n");
+    out.write_all(text.as_bytes()).map_err(ExportError::output)
+}
+
+/// `2026-11-21 09:30:00`.
+fn second(t: Timestamp) -> String {
+    t.to_chrono().format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests;
