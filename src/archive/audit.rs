@@ -74,12 +74,8 @@ pub fn audit(
         },
     };
     let mut checkpoints = Checkpoints::default();
-    let mut counted = |finding: Finding, report: &mut Report| {
-        report.count(&finding);
-        tell(finding);
-    };
-    checkpoints.read_archive(&log, &keys, &mut |finding| counted(finding, &mut report));
-    read_outside(&layout, options, &log.origin, &keys, &mut checkpoints, &mut report, &mut counted)?;
+    checkpoints.read_archive(&log, &keys, &mut |finding| count(finding, &mut report, tell));
+    read_outside(&layout, options, &log.origin, &keys, &mut checkpoints, &mut report, tell)?;
     checkpoints.sort();
     (report.checkpoints, report.outside_checkpoints) = (checkpoints.in_archive, checkpoints.outside);
     if checkpoints.unchecked {
@@ -119,8 +115,8 @@ pub fn audit(
         let bodies = bodies.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (bodies, drift.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), keyed)
     });
-    let (bodies, (count, bytes)) = bodies;
-    report.envelopes = count;
+    let (bodies, (envelopes, bytes)) = bodies;
+    report.envelopes = envelopes;
     report.bytes += bytes;
 
     let log_is_damaged = report.findings.keys().any(|kind| {
@@ -142,11 +138,11 @@ pub fn audit(
         }
         let last = if finding.last > finding.id { format!(" to {}", finding.last) } else { String::new() };
         let what = format!("envelope {}{last}: {}", finding.id, finding.what);
-        counted(Finding { seq, kind: finding.kind, what }, &mut report);
+        count(Finding { seq, kind: finding.kind, what }, &mut report, tell);
     }
     if bodies.more > 0 {
         let what = format!("{} more envelopes are damaged", bodies.more);
-        counted(Finding::of(FindingKind::ChangedEnvelope, what), &mut report);
+        count(Finding::of(FindingKind::ChangedEnvelope, what), &mut report, tell);
     }
     for (kept, what) in [(keyed, "dedupe keys"), (drift, "rows of projections")] {
         let differing = kept.found.len() as u64 + kept.more;
@@ -156,17 +152,20 @@ pub fn audit(
             continue;
         }
         for finding in kept.found {
-            counted(finding, &mut report);
+            count(finding, &mut report, tell);
         }
         if kept.more > 0 {
-            counted(
-                Finding::of(FindingKind::ProjectionDrift, format!("{} more {what} differ", kept.more)),
-                &mut report,
-            );
+            let what = format!("{} more {what} differ", kept.more);
+            count(Finding::of(FindingKind::ProjectionDrift, what), &mut report, tell);
         }
     }
     progress(total, total);
     Ok(report)
+}
+
+fn count(finding: Finding, report: &mut Report, tell: &mut dyn FnMut(Finding)) {
+    report.count(&finding);
+    tell(finding);
 }
 
 fn read_outside(
@@ -176,12 +175,12 @@ fn read_outside(
     keys: &[VerifyingKey],
     checkpoints: &mut Checkpoints,
     report: &mut Report,
-    counted: &mut dyn FnMut(Finding, &mut Report),
+    tell: &mut dyn FnMut(Finding),
 ) -> Result<(), ArchiveError> {
     let file = options.checkpoints.as_ref().unwrap_or(&layout.checkpoints);
     match File::open(file) {
         Ok(input) => {
-            checkpoints.read_file(BufReader::new(input), origin, keys, &mut |finding| counted(finding, report));
+            checkpoints.read_file(BufReader::new(input), origin, keys, &mut |finding| count(finding, report, tell));
             Ok(())
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && options.checkpoints.is_none() => {

@@ -66,7 +66,7 @@ impl Format for Text {
             }
             if lines.is_new() {
                 let before = if first { "" } else { "\n\n" };
-                write!(out, "{before}Events of no conversation\n").map_err(ExportError::output)?;
+                writeln!(out, "{before}Events of no conversation").map_err(ExportError::output)?;
             }
             lines.write(&event, out).map_err(ExportError::output)?;
             seen(&event)?;

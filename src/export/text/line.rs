@@ -216,7 +216,7 @@ fn why(reason: &Reason) -> String {
 }
 
 fn attached(attachment: &Attachment) -> String {
-    let mut said = attachment.name.as_deref().map_or_else(|| "without name".to_owned(), |told| name(told));
+    let mut said = attachment.name.as_deref().map_or_else(|| "without name".to_owned(), name);
     let mut facts = Vec::new();
     facts.extend(attachment.media_type.as_deref().map(one_line));
     facts.extend(attachment.size.map(|bytes| format!("{bytes} bytes")));

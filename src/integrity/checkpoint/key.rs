@@ -369,7 +369,7 @@ mod tests {
         let first = SigningKey::load_or_create(&keys, "greffier/a").unwrap().verifying_key();
         let again = SigningKey::load_or_create(&keys, "greffier/a").unwrap().verifying_key();
         assert_eq!(first, again);
-        assert_eq!(VerifyingKey::load_all(&keys).unwrap(), [first.clone()]);
+        assert_eq!(VerifyingKey::load_all(&keys).unwrap(), std::slice::from_ref(&first));
         assert_eq!(VerifyingKey::parse(&first.to_string()), Some(first));
         let names: Vec<_> = fs::read_dir(&keys).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
