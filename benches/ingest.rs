@@ -2,7 +2,7 @@
 //!
 //! The plain table holds text, conversation and time with one secondary index; both sides write the same text bytes with
 //! a write-ahead log, `synchronous=FULL` and the same number of events per commit. Rounds alternate, so that other load
-//! on the machine hits both; the ratio is that of the medians. Run: `cargo bench --bench ingest`.
+//! on the machine hits both; the ratio is that of the medians. Run: `cargo bench --bench ingest [-- part of a name]`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,10 +21,14 @@ const ROUNDS: usize = 5;
 fn main() {
     // `cargo test --benches` runs this too: then only a taste, to see that it works.
     let full = std::env::args().any(|a| a == "--bench");
+    let only = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
     let (rounds, batched, single, tasks) = if full { (ROUNDS, 20_000, 1_500, 400) } else { (1, 400, 20, 5) };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     println!("{:<42} {:>12} {:>12} {:>7}", "durable ingest", "plain/s", "archive/s", "ratio");
     for (name, batch, count) in [("100 events per commit", 100, batched), ("1 event per commit", 1, single)] {
+        if !name.contains(&only) {
+            continue;
+        }
         let mut plain = Vec::new();
         let mut ours = Vec::new();
         let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
@@ -52,6 +56,9 @@ fn main() {
     println!("\n{:<42} {:>12} {:>12} {:>12}", "latency from call to durable", "p50 ms", "p99 ms", "events/s");
     for (name, connectors, size) in [("16 connectors, 5 events each", 16, 5), ("4 connectors, 100 events each", 4, 100)]
     {
+        if !name.contains(&only) {
+            continue;
+        }
         let dir = tempfile::tempdir().expect("directory");
         let archive = Archive::open(dir.path(), Arc::new(SystemClock)).expect("archive");
         let start = Instant::now();
@@ -148,7 +155,7 @@ fn append(from: usize, batch: usize) -> Append {
             conversation: Some(conversation.clone()),
             kind: Kind::MessageSent,
             source_time: Some(Timestamp(time(n))),
-            dedupe: DedupeKey(format!("message|app|{conversation}|{href}|{}", time(n))),
+            dedupe: DedupeKey(format!("message|app|{conversation}|{href}|{}", time(n) / 1000)),
             content: Content {
                 actor: Some(Person { id: format!("sip:person{who}@contoso.com"), name: Some(format!("Person {who}")) }),
                 message: Some(message),

@@ -178,6 +178,11 @@ impl Pool {
     }
 
     fn ucwa(&mut self, request: &Request, path: &str) -> Response {
+        let wanted =
+            request.field("x-ms-requiresminresourceversion").and_then(|v| v.split('.').next()?.parse::<u32>().ok());
+        if wanted.is_some_and(|v| v > 2) {
+            return error(404, Some("APIVersionNotSupported")).into();
+        }
         let method = request.method.as_str();
         let rest = path.strip_prefix(APPLICATIONS).unwrap_or_default().trim_start_matches('/');
         if rest.is_empty() {

@@ -176,9 +176,11 @@ async fn converse(shared: Arc<Shared>, origin: Origin, stream: TcpStream) {
     }
     let mut connection = Connection::new(stream);
     let interrupted = tokio::select! {
-        () = serve(&shared, origin, &mut connection) => false,
+        // A pool that goes down answers nothing more, not even what it could.
+        biased;
         _ = down.wait_for(|d| *d) => true,
         _ = cut.changed() => true,
+        () = serve(&shared, origin, &mut connection) => false,
     };
     if interrupted {
         connection.reset();

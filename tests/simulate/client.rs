@@ -219,6 +219,9 @@ impl Client {
                 continue;
             };
             if reply.status() == StatusCode::NOT_FOUND {
+                while self.http.get(pool.autodiscover_url()).send().await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
                 let (batches, resources) = (std::mem::take(&mut self.batches), std::mem::take(&mut self.resources));
                 *self = Client { batches, resources, ..Client::available(pool).await };
                 let join = self.link(&self.application["_embedded"]["communication"], "joinOnlineMeeting");

@@ -373,3 +373,52 @@ async fn the_snippet_is_a_connector_table_for_this_pool() {
     assert_eq!(connector["username"].as_str(), Some(pool.username().as_str()));
     assert_eq!(connector["sign_in"].as_str(), Some(pool.sign_in().as_str()));
 }
+
+/// Not part of the ordinary run: prints how fast the pool is with a client that parses everything.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn speed_of_the_pool() {
+    for (name, key, n) in [("burst", "messages", 5000), ("many", "conversations", 1000)] {
+        let pool = start_named(name, &[(key, n)]).await;
+        let mut client = Client::available(&pool).await;
+        let start = std::time::Instant::now();
+        client.record(&pool).await;
+        println!("{name} {n}: {} ms, {} batches", start.elapsed().as_millis(), client.batches.len());
+    }
+}
+
+#[tokio::test]
+async fn resources_of_a_later_revision_are_refused_when_demanded() {
+    let pool = start_text(CAST).await;
+    let client = Client::sign_in(&pool).await;
+    let own = client.link(&client.application, "self");
+    for (version, status) in [("2", StatusCode::OK), ("2.0", StatusCode::OK), ("9", StatusCode::NOT_FOUND)] {
+        let ticket = client.tickets[&client.base].clone();
+        let get = client.http.get(&own).bearer_auth(ticket).header("X-MS-RequiresMinResourceVersion", version);
+        assert_eq!(get.send().await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_request_answers_each_part() {
+    let pool = start_text(CAST).await;
+    let client = Client::sign_in(&pool).await;
+    let own = client.link(&client.application, "self");
+    let path = own.strip_prefix(&client.base).unwrap();
+    let part = |target: &str| {
+        format!(
+            "--b1\r\nContent-Type: application/http; msgtype=request\r\n\r\nGET {target} HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\n\r\n"
+        )
+    };
+    let body = part(&format!("{path}/me")) + &part(&format!("{path}/events?ack=1")) + "--b1--\r\n";
+    let ticket = client.tickets[&client.base].clone();
+    let post = client
+        .http
+        .post(format!("{own}/batch"))
+        .bearer_auth(ticket)
+        .header("Content-Type", "multipart/batching;boundary=b1");
+    let text = post.body(body).send().await.unwrap().text().await.unwrap();
+    let statuses: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("HTTP/1.1 ")).collect();
+    assert_eq!(statuses, ["200 Status", "403 Status"], "{text}");
+    assert!(text.contains("\u{feff}{") && text.trim_end().ends_with("--b1--"));
+}
