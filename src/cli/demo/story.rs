@@ -81,7 +81,8 @@ impl Story {
             let events = self.reader.events(Seq(self.told + 1), PAGE)?;
             let Some(last) = events.last() else { return Ok(()) };
             self.told = last.seq.0;
-            for event in &events {
+            // What the platform sent that has no kind of its own would drown the rest here.
+            for event in events.iter().filter(|event| event.kind != Kind::PlatformEvent) {
                 self.tell("recorder", &format!("#{} {}", event.seq, in_words(event)))?;
             }
         }
@@ -115,13 +116,13 @@ impl Story {
         ))?;
         if missed > 0 {
             self.say(&format!(
-                "{missed} were said while it was not connected: nobody can record those, and the record says where they are missing."
+                "{missed} of them came while it was not connected and cannot be recorded; the record says where something is missing."
             ))?;
         }
         let conflicts = ledger.conflicts;
         if conflicts > 0 && ledger.count(Happened::MessagingConnected) > 0 {
             self.say(&format!(
-                "The pool answered addMessaging with 409 {conflicts} times; the recorder asked again until it held."
+                "The pool answered addMessaging with 409 ({conflicts}×); the recorder asked again until it worked."
             ))?;
         }
         self.say("")?;
