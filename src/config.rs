@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use section::{Placed, Problem, Problems, Section, nearest};
+pub use section::{Nearest, Placed, Problem, Problems, Section, nearest};
 
 use crate::capture::Source;
 use crate::connector::ucwa::config::{ResolvedUcwa, UcwaConfig};
@@ -257,8 +257,8 @@ fn unknown_kind(kind: &str) -> String {
     }
     let kind = kind.escape_debug();
     match nearest(&kind.to_string(), KINDS) {
-        Some(known) => format!("`kind` of [[connector]]: unknown kind `{kind}`; did you mean `{known}`?"),
-        None => format!("`kind` of [[connector]]: unknown kind `{kind}`; known: {}", KINDS.join(", ")),
+        Nearest::Meant(known) => format!("`kind` of [[connector]]: unknown kind `{kind}`; did you mean `{known}`?"),
+        _ => format!("`kind` of [[connector]]: unknown kind `{kind}`; known: {}", KINDS.join(", ")),
     }
 }
 
@@ -272,6 +272,13 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 fn finish<T>(path: &Path, problems: Problems<'_>, value: T) -> Result<T, ConfigError> {
     let problems = problems.into_list();
     if problems.is_empty() { Ok(value) } else { Err(ConfigError::Problems { path: path.to_owned(), problems }) }
+}
+
+/// A path as it can be pasted into a shell.
+pub fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ',' | ':' | '@');
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

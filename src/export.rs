@@ -20,7 +20,7 @@ use crate::archive::reader::{ConversationFilter, EventPages, Order};
 use crate::archive::{ArchiveError, Reader};
 use crate::model::{ConversationId, Event, Gap, Kind, Seq, Timestamp};
 
-pub use file::{Made, to_file};
+pub use file::{Made, drafts_of, to_file};
 pub use text::{TextOptions, write_transcript};
 
 /// Why an export could not be made.

@@ -208,8 +208,11 @@ impl<'a> Section<'a> {
             }
             let place = if self.title.is_empty() { String::new() } else { format!(" in {}", self.title) };
             let hint = match nearest(key, &self.asked) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", self.asked.join(", ")),
+                Nearest::Meant(known) => format!("did you mean `{known}`?"),
+                Nearest::Far(known) => {
+                    format!("the nearest known one is `{known}`; known here: {}", self.asked.join(", "))
+                }
+                Nearest::None => "nothing is known here".to_owned(),
             };
             problems.add(Some(name.span()), format!("unknown key `{}`{place}; {hint}", key.escape_debug()));
         }
@@ -228,29 +231,46 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The known word nearest to what was typed, if any is near enough to be meant.
-pub fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
+/// The known word nearest to what was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nearest<'k> {
+    /// So near that it must have been meant.
+    Meant(&'k str),
+    /// Not near.
+    Far(&'k str),
+    /// No word is known.
+    None,
+}
+
+/// Finds the known word nearest to what was typed.
+pub fn nearest<'k>(typed: &str, known: &[&'k str]) -> Nearest<'k> {
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let typed = plain(typed);
-    known
-        .iter()
-        .map(|word| (strsim::damerau_levenshtein(&typed, &plain(word)), *word))
-        .filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+    let likeness = |word: &&str| strsim::jaro_winkler(&typed, &plain(word));
+    match known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+        Some(word) if likeness(word) >= 0.84 => Nearest::Meant(word),
+        Some(word) => Nearest::Far(word),
+        None => Nearest::None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{Nearest, nearest};
 
     #[test]
     fn a_hint_is_given_only_for_what_could_be_meant() {
-        let known = ["accept_from", "activity_seconds", "ca_file"];
-        assert_eq!(nearest("acept_from", &known), Some("accept_from"));
-        assert_eq!(nearest("accept-from", &known), Some("accept_from"));
-        assert_eq!(nearest("Activity_Second", &known), Some("activity_seconds"));
-        assert_eq!(nearest("colour", &known), None);
-        assert_eq!(nearest("", &known), None);
+        let known = ["accept_from", "activity_seconds", "ca_file", "password_file"];
+        for (typed, meant) in [
+            ("acept_from", "accept_from"),
+            ("accept-from", "accept_from"),
+            ("Activity_Second", "activity_seconds"),
+            ("pasword", "password_file"),
+            ("cafile", "ca_file"),
+        ] {
+            assert_eq!(nearest(typed, &known), Nearest::Meant(meant));
+        }
+        assert!(matches!(nearest("colour", &known), Nearest::Far(_)));
+        assert_eq!(nearest("colour", &[]), Nearest::None);
     }
 }

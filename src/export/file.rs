@@ -84,6 +84,11 @@ pub fn proofs_path(export: &Path) -> PathBuf {
     with_suffix(export, ".proofs.jsonl")
 }
 
+/// The names under which an export to `path` is written until it is whole.
+pub fn drafts_of(path: &Path) -> [PathBuf; 3] {
+    [path, &proofs_path(path), &manifest_path(path)].map(|whole| with_suffix(whole, ".part"))
+}
+
 /// Exports to `path`, or to `export.<extension>` in the directory `path`; returns the path of the format's file.
 ///
 /// Nothing is overwritten, and all files appear together, after they are on stable storage. `progress` is told the newest

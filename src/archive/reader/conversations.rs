@@ -200,6 +200,28 @@ impl Reader {
         read().map_err(|e| e.told(|| format!("read conversations of archive {}", self.path.display())))
     }
 
+    /// Ids of conversations that begin with `prefix`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// What SQLite says, or a damaged row.
+    pub fn conversations_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<ConversationId>, ArchiveError> {
+        // `~` sorts after every character of an id.
+        let sql = "SELECT i.id, i.number FROM conversation_id i JOIN conversation c ON c.number = i.number
+            WHERE i.id >= ?1 AND i.id < ?1 || '~' ORDER BY i.id LIMIT ?2";
+        let read = || -> Result<Vec<ConversationId>, Trouble> {
+            let mut statement = self.conn.prepare_cached(sql)?;
+            let mut rows = statement.query(params![prefix, N::of(limit)])?;
+            let mut ids = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (id, number): (String, i64) = (row.get(0)?, row.get(1)?);
+                let id = ConversationId::parse(&id).ok_or_else(|| broken("conversation_id", number, "malformed id"))?;
+                ids.push(id);
+            }
+            Ok(ids)
+        };
+        read().map_err(|e| e.told(|| format!("read conversations of archive {}", self.path.display())))
+    }
+
     fn participants(&self, number: i64) -> rusqlite::Result<Vec<Person>> {
         let mut statement = self.conn.prepare_cached(
             "SELECT person, name FROM participant WHERE conversation = ?1 ORDER BY first_seq, person",

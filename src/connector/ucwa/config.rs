@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::http::Secret;
 use crate::capture::Source;
 use crate::capture::policy::AcceptFrom;
-use crate::config::{Environment, Placed, Problems, Section};
+use crate::config::{Environment, Placed, Problems, Section, shell_quoted};
 
 /// A `ucwa` connector as it stands in the file: validated, paths absolute, secrets not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -309,12 +309,6 @@ fn secret_from_file(path: &Path) -> Result<Secret, String> {
         return Err(format!("`password_file`: {shown} is empty; write the password into it"));
     }
     Ok(Secret::new(secret.to_owned()))
-}
-
-fn shell_quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ',' | ':' | '@');
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn secret_from_env(name: &str, env: Environment<'_>) -> Result<Secret, String> {

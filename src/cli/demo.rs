@@ -1,0 +1,161 @@
+//! `greffier demo`.
+
+mod story;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::recorder::Recorder;
+use super::signals::Signals;
+use super::{Exit, connectors};
+use crate::archive::Layout;
+use crate::capture::supervise::Supervised;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, parse_listen};
+use crate::simulate::{Fate, Options, Parameters, SimulatedPool, ucwa};
+use story::Story;
+
+/// How long the recorder may take to fetch what was said last.
+const CATCHING_UP: Duration = Duration::from_secs(10);
+
+/// The name under which the connector's configuration finds the simulated account's password.
+const PASSWORD: &str = "GREFFIER_SIMULATED_PASSWORD";
+
+/// Shows the whole thing: a simulated pool, the real recorder, a real archive
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Shows the whole thing on this machine alone: a simulated Skype for Business pool on loopback acts out \
+meetings and chats; the real recorder is invited, joins, says that it records, and captures them through real sockets into \
+a real archive; a break of the network leaves its gap on record. At the end it lists the conversations, verifies the \
+archive, and says what to try next.
+
+Nothing leaves the machine. The archive stays where it says; delete the folder when you are done."
+)]
+#[command(after_long_help = "Examples:
+  greffier demo
+  greffier demo --exit-when-done
+  greffier demo --data /tmp/greffier --listen 127.0.0.1:9000
+
+It stays up when the scenario is over, until Ctrl-C, unless --exit-when-done is given.")]
+pub(super) struct Demo {
+    /// Loopback address of /healthz, /readyz and /metrics [default: 127.0.0.1:8080, or any free port if that is taken]
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    listen: Option<SocketAddr>,
+
+    /// Folder for the archive [default: a fresh one below ./greffier-demo]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// End as soon as the scenario has been played and recorded
+    #[arg(long)]
+    exit_when_done: bool,
+}
+
+/// How the play came to its end.
+enum Ended {
+    Played,
+    Stopped(String),
+    Interrupted,
+}
+
+impl Demo {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let dir = match &self.data {
+            Some(dir) => dir.clone(),
+            None => Path::new("greffier-demo").join(SystemClock.now().to_chrono().format("%Y%m%d-%H%M%S").to_string()),
+        };
+        anyhow::ensure!(
+            !Layout::of(&dir).database.exists(),
+            "{0} holds an archive already: name a fresh folder with --data, or look at it with: greffier list --archive {0}",
+            dir.display(),
+        );
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make folder {}", dir.display()))?;
+        let runtime = super::runtime()?;
+        let exit = runtime.block_on(self.play(&dir));
+        runtime.shutdown_background();
+        exit
+    }
+
+    async fn play(&self, dir: &Path) -> anyhow::Result<Exit> {
+        let mut signals = Signals::watch()?;
+        let scenario = ucwa::scenario("demo", &Parameters::new()).await?;
+        let pool = SimulatedPool::start(Options::default(), scenario).await?;
+        let listener = listen(self.listen).await?;
+        let address = listener.local_addr().context("cannot read the listener's address")?;
+        let recorder = Recorder::start(dir, configure(dir, &pool)?, Some(listener))?;
+        let mut story = Story::begin(&pool, &recorder)?;
+        story.say(&format!(
+            "A simulated Skype for Business pool plays on this machine; the real recorder signs in to it and records.\n\
+             pool      {}\n\
+             archive   {}\n\
+             recorder  http://{address}/readyz (also /healthz and /metrics)\n",
+            pool.autodiscover_url(),
+            dir.display(),
+        ))?;
+
+        let played = async {
+            tokio::select! {
+                played = pool.run_to_end() => match played {
+                    Ok(()) => Ended::Played,
+                    Err(error) => Ended::Stopped(error.to_string()),
+                },
+                _ = signals.next() => Ended::Interrupted,
+            }
+        };
+        let ended = story.follow(&recorder, Box::pin(played)).await?;
+        if matches!(ended, Ended::Played) {
+            let settled = pool.wait_ledger(CATCHING_UP, |ledger| {
+                ledger.said().all(|entry| !matches!(entry.fate, Fate::Queued | Fate::Fetched))
+            });
+            story.follow(&recorder, Box::pin(settled)).await?;
+        }
+        let stays = matches!(ended, Ended::Played) && !self.exit_when_done;
+        if stays {
+            story.sum_up(&pool, dir)?;
+            story.say(&format!("\nStill recording, still listening at http://{address}/metrics. Ctrl-C ends."))?;
+            story.follow(&recorder, Box::pin(signals.next())).await?;
+        }
+        signals.next_one_kills();
+        story.say("\nThe recorder leaves its conversations and signs the log.")?;
+        recorder.stop().await?;
+        let exit = if stays { Exit::Done } else { story.sum_up(&pool, dir)? };
+        story.finish()?;
+        match ended {
+            Ended::Played => Ok(exit),
+            Ended::Stopped(why) => anyhow::bail!("demo: {why}"),
+            Ended::Interrupted if self.exit_when_done => {
+                anyhow::bail!("demo: interrupted before the scenario was over")
+            }
+            Ended::Interrupted => Ok(exit),
+        }
+    }
+}
+
+/// Writes the configuration that records from the pool, and reads it the way `serve` does.
+fn configure(dir: &Path, pool: &SimulatedPool) -> anyhow::Result<Vec<Supervised>> {
+    let path = dir.join("greffier.toml");
+    let text = format!(
+        "# Made by `greffier demo`; its pool was gone when the demo ended.\n[archive]\ndirectory = \".\"\n\n{}",
+        pool.config_snippet()
+    );
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    let password = pool.password();
+    let environment = |name: &str| (name == PASSWORD).then(|| password.clone());
+    let (_, resolved) = Config::load_resolved(&path, &environment)?;
+    Ok(resolved.into_iter().map(connectors::supervised).collect())
+}
+
+async fn listen(asked: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    if let Some(address) = asked {
+        return TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"));
+    }
+    match TcpListener::bind("127.0.0.1:8080").await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind("127.0.0.1:0").await.context("cannot listen on any port of 127.0.0.1"),
+    }
+}

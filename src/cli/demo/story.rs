@@ -1,0 +1,198 @@
+//! What the demo tells: the pool's narration and the recorder's log side by side, and the summary.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::archive::audit::AuditOptions;
+use crate::archive::reader::ConversationFilter;
+use crate::archive::{Layout, Reader};
+use crate::cli::output::{Out, program};
+use crate::cli::recorder::Recorder;
+use crate::cli::{Exit, list, verify};
+use crate::config::shell_quoted;
+use crate::model::{Event, Kind, Person, Seq};
+use crate::simulate::{Fate, Happened, Narration, SimulatedPool};
+
+/// Events read in one go.
+const PAGE: usize = 200;
+
+/// Characters shown of a text.
+const SHOWN: usize = 100;
+
+pub(super) struct Story {
+    out: Out,
+    began: Instant,
+    narration: Narration,
+    reader: Reader,
+    log_size: watch::Receiver<u64>,
+    told: u64,
+}
+
+impl Story {
+    pub(super) fn begin(pool: &SimulatedPool, recorder: &Recorder) -> anyhow::Result<Story> {
+        Ok(Story {
+            out: Out::new(),
+            began: Instant::now(),
+            narration: pool.events(),
+            reader: recorder.reader()?,
+            log_size: recorder.vitals().log_size.clone(),
+            told: 0,
+        })
+    }
+
+    pub(super) fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        self.out.line(text)?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Tells what happens on both sides until something is over.
+    pub(super) async fn follow<T>(
+        &mut self,
+        recorder: &Recorder,
+        mut until: Pin<Box<impl Future<Output = T>>>,
+    ) -> anyhow::Result<T> {
+        loop {
+            self.tell_log()?;
+            tokio::select! {
+                done = &mut until => {
+                    self.tell_log()?;
+                    return Ok(done);
+                }
+                Some(line) = self.narration.next() => self.tell("pool", &line)?,
+                Ok(()) = self.log_size.changed() => {}
+                error = recorder.failure() => return Err(error),
+            }
+        }
+    }
+
+    fn tell(&mut self, who: &str, text: &str) -> anyhow::Result<()> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let text = text.replace(['\n', '\r'], " ⏎ ");
+        self.say(&format!("{seconds:6.1} s  {who:<8}  {text}"))
+    }
+
+    /// Tells what the log has got since the last time.
+    fn tell_log(&mut self) -> anyhow::Result<()> {
+        loop {
+            let events = self.reader.events(Seq(self.told + 1), PAGE)?;
+            let Some(last) = events.last() else { return Ok(()) };
+            self.told = last.seq.0;
+            // What the platform sent that has no kind of its own would drown the rest here.
+            for event in events.iter().filter(|event| event.kind != Kind::PlatformEvent) {
+                self.tell("recorder", &format!("#{} {}", event.seq, in_words(event)))?;
+            }
+        }
+    }
+
+    /// The conversations, what was said against what was recorded, the audit, and what to try next.
+    pub(super) fn sum_up(&mut self, pool: &SimulatedPool, dir: &Path) -> anyhow::Result<Exit> {
+        self.tell_log()?;
+        self.say("")?;
+        let mut table = list::new_table();
+        let mut first = None;
+        let mut recorded = 0;
+        list::each(&self.reader, &ConversationFilter::default(), |conversation| {
+            table.add_row(list::row(&conversation));
+            recorded += conversation.messages;
+            first.get_or_insert(conversation.id);
+            Ok(())
+        })?;
+        if first.is_some() {
+            self.say(&table.trim_fmt())?;
+        }
+
+        let ledger = pool.ledger();
+        let count = |fate: &[Fate]| ledger.said().filter(|entry| fate.contains(&entry.fate)).count();
+        let missed = count(&[Fate::NotOffered, Fate::Undelivered]);
+        self.say(&format!(
+            "\nPeople said {} things. The recorder fetched and confirmed {}; {recorded} messages are in the archive (those that \
+             came with an invitation included).",
+            ledger.said().count(),
+            count(&[Fate::Acknowledged]),
+        ))?;
+        if missed > 0 {
+            self.say(&format!(
+                "{missed} of them came while it was not connected and cannot be recorded; the record says where something is missing."
+            ))?;
+        }
+        let conflicts = ledger.conflicts;
+        if conflicts > 0 && ledger.count(Happened::MessagingConnected) > 0 {
+            self.say(&format!(
+                "The pool answered addMessaging with 409 ({conflicts}×); the recorder asked again until it worked."
+            ))?;
+        }
+        self.say("")?;
+        let exit =
+            verify::audit(&Layout::of(dir).database, &AuditOptions::default(), &mut self.out, verify::Form::Text)?;
+        let (program, archive) = (program(), shell_quoted(dir));
+        let id = first.map_or_else(String::new, |id| format!("\n  {program} show --archive {archive} {id}"));
+        self.say(&format!(
+            "\nTry next:\n  {program} list --archive {archive}{id}\n  \
+             {program} export --archive {archive} --since 1970-01-01 --format jsonl --output -\n  \
+             {program} verify --archive {archive}\n  \
+             {program} help serve"
+        ))?;
+        Ok(exit)
+    }
+
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        Ok(self.out.finish()?)
+    }
+}
+
+/// An event as a sentence.
+fn in_words(event: &Event) -> String {
+    let content = &event.content;
+    let who = content.actor.as_ref().map_or("somebody", name_of);
+    let about = content.participant.as_ref().map(|p| p.name.as_deref().unwrap_or(&p.id)).unwrap_or("somebody");
+    let lobby = if content.participant.as_ref().is_some_and(|p| p.in_lobby == Some(true)) {
+        ", waits in the lobby"
+    } else {
+        ""
+    };
+    let text = || content.message.as_ref().map(|message| format!(": {}", short(&message.text))).unwrap_or_default();
+    let why = || {
+        let reason = content.reason.as_ref();
+        let words: Vec<&str> = reason
+            .map(|r| [&r.code, &r.subcode, &r.message].into_iter().filter_map(|part| part.as_deref()).collect())
+            .unwrap_or_default();
+        if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+    };
+    let subject = || content.subject.as_ref().map(|subject| format!(" “{}”", short(subject))).unwrap_or_default();
+    match event.kind {
+        Kind::InvitationReceived => format!("invited by {who}{}", subject()),
+        Kind::InvitationAccepted => "invitation accepted".to_owned(),
+        Kind::InvitationDeclined => format!("invitation declined{}", why()),
+        Kind::InvitationFailed => format!("invitation failed{}", why()),
+        Kind::ConversationStarted => format!("conversation started{}", subject()),
+        Kind::ConversationEnded => format!("conversation ended{}", why()),
+        Kind::RecordingStarted => "from here on messages are recorded".to_owned(),
+        Kind::RecordingStopped => "from here on messages do not reach the recorder".to_owned(),
+        Kind::NoticeSent => format!("told everybody{}", text()),
+        Kind::ParticipantJoined => format!("{about} joined{lobby}"),
+        Kind::ParticipantLeft => format!("{about} left{}", why()),
+        Kind::MessageSent => format!("{who} said{}", text()),
+        Kind::MessageUndelivered => format!("not delivered{}", text()),
+        Kind::CaptureGap => match &content.gap {
+            Some(gap) => format!("GAP of {:.1} s: {}", gap.to.since(gap.from).as_secs_f64(), gap.cause),
+            None => "GAP".to_owned(),
+        },
+        other => format!("{other}{}", subject()),
+    }
+}
+
+fn name_of(person: &Person) -> &str {
+    person.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&person.id)
+}
+
+fn short(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}

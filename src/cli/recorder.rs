@@ -1,0 +1,117 @@
+//! A running recorder: archive, connectors, checkpoints and the health pages, and the order in which they stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::{Archive, CheckpointSigner, Reader};
+use crate::capture::supervise::{Pauses, Supervised, Supervisor};
+use crate::clock::{Clock, SystemClock};
+use crate::health::meter::Meter;
+use crate::health::{self, Vitals};
+use crate::integrity::checkpoint::{self, SigningKey};
+
+/// Time for connectors to leave; the rest of the 10 seconds is for the last checkpoint.
+const LEAVING: Duration = Duration::from_millis(8_500);
+
+pub(super) struct Recorder {
+    archive: Arc<Archive>,
+    signer: Arc<dyn CheckpointSigner>,
+    supervisor: Supervisor,
+    vitals: Vitals,
+    background: CancellationToken,
+    checkpoints: JoinHandle<()>,
+    pages: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Recorder {
+    /// Opens the archive in `directory`, starts the connectors, signs the log as it grows, and serves the health pages on
+    /// `listener`. Must be called within a tokio runtime; blocks while the archive opens.
+    pub(super) fn start(
+        directory: &Path,
+        connectors: Vec<Supervised>,
+        listener: Option<tokio::net::TcpListener>,
+    ) -> anyhow::Result<Recorder> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let archive = Arc::new(Archive::open(directory, Arc::clone(&clock))?);
+        let signer = signer(&archive)?;
+        let meter = Arc::new(Meter::default());
+        let sink = meter.around(archive.sink());
+        let supervisor = Supervisor::start(connectors, sink, clock, Pauses::default());
+        let vitals = Vitals { connectors: supervisor.watched().to_vec(), log_size: archive.subscribe(), meter };
+        let background = CancellationToken::new();
+        let checkpoints = tokio::spawn(sign_as_it_grows(Arc::clone(&archive), Arc::clone(&signer), background.clone()));
+        let pages = listener.map(|listener| {
+            let stop = background.clone().cancelled_owned();
+            tokio::spawn(health::serve(listener, vitals.clone(), stop))
+        });
+        Ok(Recorder { archive, signer, supervisor, vitals, background, checkpoints, pages })
+    }
+
+    pub(super) fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    /// A reader of the archive being written.
+    pub(super) fn reader(&self) -> anyhow::Result<Reader> {
+        Ok(self.archive.reader()?)
+    }
+
+    /// Waits until recording cannot go on.
+    pub(super) async fn failure(&self) -> anyhow::Error {
+        let mut log_size = self.vitals.log_size.clone();
+        let writer_ended = async { while log_size.changed().await.is_ok() {} };
+        tokio::select! {
+            error = self.supervisor.fatal() => error.into(),
+            () = writer_ended => anyhow::anyhow!("the archive's writer has ended; the log above says why"),
+        }
+    }
+
+    /// Leaves every conversation, signs the log as it stands, and gives the archive free; within 10 seconds.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        let late = self.supervisor.stop(LEAVING).await;
+        self.background.cancel();
+        // The archive can only be closed when the task that shares it has gone.
+        let _ = self.checkpoints.await;
+        let signed = self.archive.checkpoint(self.signer).await.context("cannot sign the log at the end");
+        if let Some(pages) = self.pages {
+            // A client that never finishes its request has no say in when we stop.
+            pages.abort();
+        }
+        if let Some(archive) = Arc::into_inner(self.archive) {
+            archive.close().await.context("cannot close the archive")?;
+        }
+        signed?;
+        match late.as_slice() {
+            [] => Ok(()),
+            late => {
+                tracing::warn!("abandoned without an orderly leave: {}", late.join(", "));
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn sign_as_it_grows(archive: Arc<Archive>, signer: Arc<dyn CheckpointSigner>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(checkpoint::INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        match archive.checkpoint(Arc::clone(&signer)).await {
+            Ok(Some(checkpoint)) => tracing::debug!(checkpoint.size = checkpoint.size, "log signed"),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "cannot sign the log; trying again in a while"),
+        }
+    }
+}
+
+/// The log's signing key, made at the first start (mode 0600).
+fn signer(archive: &Archive) -> anyhow::Result<Arc<dyn CheckpointSigner>> {
+    Ok(Arc::new(SigningKey::load_or_create(&archive.layout().keys, archive.origin())?))
+}

@@ -1,0 +1,277 @@
+//! The verbs that read, on an archive made through the library.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use greffier::archive::Archive;
+use greffier::capture::{Append, Captured, DedupeKey, Origin, Source};
+use greffier::clock::ManualClock;
+use greffier::model::{Content, ConversationId, Event, Gap, Kind, Message, Participant, Person, Timestamp};
+
+use crate::{Ran, greffier, run};
+
+const START: i64 = 1_795_253_400_000; // 2026-11-21T09:30:00Z
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_millis(START + second * 1000)
+}
+
+fn id(minute: i64, random: u8) -> ConversationId {
+    ConversationId::new(at(minute * 60), [random; 10])
+}
+
+fn captured(conversation: &ConversationId, second: i64, kind: Kind, content: Content) -> Captured {
+    Captured {
+        origin: Origin::Recorder,
+        conversation: Some(conversation.clone()),
+        kind,
+        source_time: Some(at(second)),
+        dedupe: DedupeKey(format!("{conversation}|{second}|{kind}")),
+        content,
+    }
+}
+
+fn person(name: &str) -> Person {
+    Person { id: format!("sip:{}@contoso.com", name.to_lowercase()), name: Some(name.to_owned()) }
+}
+
+fn joined(name: &str) -> Content {
+    let Person { id, name } = person(name);
+    Content { participant: Some(Participant { id, name, ..Participant::default() }), ..Content::default() }
+}
+
+fn said(name: &str, text: &str) -> Content {
+    let message = Message { id: format!("m-{text}"), text: text.to_owned(), ..Message::default() };
+    Content { actor: Some(person(name)), message: Some(message), ..Content::default() }
+}
+
+fn subject(text: &str) -> Content {
+    Content { subject: Some(text.to_owned()), ..Content::default() }
+}
+
+/// An archive with a finished, complete conversation and a live one with a gap, an hour later, by another connector.
+fn archive(dir: &Path) {
+    let events = |talk: &ConversationId, from: i64, title: &str, who: &str, text: &str| {
+        vec![
+            captured(talk, from, Kind::ConversationStarted, subject(title)),
+            captured(talk, from + 1, Kind::RecordingStarted, Content::default()),
+            captured(talk, from + 2, Kind::ParticipantJoined, joined(who)),
+            captured(talk, from + 3, Kind::MessageSent, said(who, text)),
+        ]
+    };
+    let first = id(0, 1);
+    let mut budget = events(&first, 0, "Budget", "Alice", "größer 🎉 \u{1b}[31mred");
+    budget.push(captured(&first, 90, Kind::ConversationEnded, Content::default()));
+    let second = id(60, 2);
+    let mut standup = events(&second, 3600, "Standup", "Bob", "hello");
+    let gap = Gap { cause: "event channel lost".into(), from: at(3610), to: at(3620) };
+    standup.push(captured(&second, 3620, Kind::CaptureGap, Content { gap: Some(gap), ..Content::default() }));
+
+    tokio::runtime::Runtime::new().expect("runtime").block_on(async {
+        let archive = Archive::open(dir, Arc::new(ManualClock::new(at(4000)))).expect("archive");
+        let sink = archive.sink();
+        for (connector, events) in [("sfb", budget), ("other", standup)] {
+            let source = Source { connector: connector.into(), platform: "ucwa".into() };
+            sink.append(&source, Append { events, ..Append::default() }).await.expect("appended");
+        }
+        drop(sink);
+        archive.close().await.expect("closed");
+    });
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        archive(&dir.path().join("archive"));
+        std::fs::write(dir.path().join("greffier.toml"), "").expect("write");
+        Place(dir)
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        run(self.0.path(), args)
+    }
+
+    /// Ids listed with these options, by their subject.
+    fn listed(&self, args: &[&str]) -> Vec<String> {
+        let ran = self.run(&[&["list", "--json"], args].concat());
+        assert!(ran.status == 0 || (ran.status == 3 && ran.stdout.is_empty()), "{}", ran.stderr);
+        ran.stdout
+            .lines()
+            .map(|line| {
+                let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                row["subject"].as_str().expect("subject").to_owned()
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn list_shows_a_table_to_people_and_the_contract_to_programs() {
+    let place = Place::new();
+    let ran = place.run(&["list"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    insta::assert_snapshot!(ran.stdout, @r#"
+     conversation                  started (UTC)     for    subject  people  messages  record
+     c_01M7YQ1WE0E40R2081040G2081  2026-11-21 09:30  1 min  Budget   Alice   1         complete
+     c_01M7YTFR20E81840G2081040G2  2026-11-21 10:30  live   Standup  Bob     1         incomplete
+    2 conversations
+    "#);
+    insta::assert_snapshot!(place.run(&["list", "--json"]).stdout, @r#"
+    {"id":"c_01M7YQ1WE0E40R2081040G2081","connector":"sfb","platform":"ucwa","subject":"Budget","state":"ended","started_at":"2026-11-21T09:30:00.000Z","ended_at":"2026-11-21T09:31:30.000Z","messages":1,"participants":[{"id":"sip:alice@contoso.com","name":"Alice"}],"coverage":"complete"}
+    {"id":"c_01M7YTFR20E81840G2081040G2","connector":"other","platform":"ucwa","subject":"Standup","state":"live","started_at":"2026-11-21T10:30:00.000Z","messages":1,"participants":[{"id":"sip:bob@contoso.com","name":"Bob"}],"coverage":"incomplete"}
+    "#);
+}
+
+#[test]
+fn list_narrows_by_time_person_and_connector() {
+    let place = Place::new();
+    assert_eq!(place.listed(&["--since", "2026-11-21T10:00:00Z"]), ["Standup"]);
+    assert_eq!(place.listed(&["--until", "2026-11-21T10:00:00Z"]), ["Budget"]);
+    assert_eq!(place.listed(&["--since", "2026-11-21", "--until", "2026-11-21"]), ["Budget", "Standup"]);
+    assert_eq!(place.listed(&["--participant", "ALICE"]), ["Budget"]);
+    assert_eq!(place.listed(&["--participant", "sip:bob@contoso.com"]), ["Standup"]);
+    assert_eq!(place.listed(&["--connector", "other"]), ["Standup"]);
+    let ran = place.run(&["list", "--connector", "none"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (3, ""));
+    assert_eq!(ran.stderr.lines().count(), 1);
+    assert_eq!(place.run(&["list", "--since", "2026-11-22", "--until", "2026-11-20"]).status, 1);
+}
+
+#[test]
+fn show_takes_the_beginning_of_an_id_and_asks_when_it_is_not_enough() {
+    let place = Place::new();
+    let first = id(0, 1);
+    for typed in [first.as_str().to_owned(), first.as_str()[..20].to_lowercase(), first.as_str()[2..20].to_owned()] {
+        let ran = place.run(&["show", &typed, "--json"]);
+        assert_eq!(ran.status, 0, "{typed}: {}", ran.stderr);
+        let events: Vec<Event> = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("event")).collect();
+        assert_eq!(events.iter().map(|event| event.seq.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    }
+    let ran = place.run(&["show", "c_01"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+    insta::assert_snapshot!(ran.stderr, @"greffier: `c_01` begins several ids: c_01M7YQ1WE0E40R2081040G2081, c_01M7YTFR20E81840G2081040G2; type more of it");
+    let ran = place.run(&["show", "c_02"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (3, ""));
+    insta::assert_snapshot!(ran.stderr, @"greffier: no conversation `c_02` in archive/archive.db; `greffier list` shows all");
+}
+
+#[test]
+fn output_into_a_closed_pipe_ends_quietly() {
+    let place = Place::new();
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    drop(reader);
+    let mut command = std::process::Command::new(greffier(place.0.path()).get_program());
+    command.current_dir(place.0.path()).args(["list", "--json"]).stdout(writer);
+    let output = command.output().expect("starts");
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn show_is_a_readable_transcript_without_escape_sequences() {
+    let place = Place::new();
+    let ran = place.run(&["show", id(0, 1).as_str()]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert!(!ran.stdout.contains('\u{1b}'));
+    insta::assert_snapshot!(ran.stdout, @r#"
+    Transcript of c_01M7YQ1WE0E40R2081040G2081
+
+    Subject:      Budget
+    Recorded by:  connector sfb (ucwa)
+    Started:      2026-11-21 09:30:00
+    Ended:        2026-11-21 09:31:30
+    Record:       complete from 2026-11-21T09:30:01.000Z to 2026-11-21T09:31:30.000Z
+    Gaps:         none
+
+    Participants
+      Alice <sip:alice@contoso.com>
+          2026-11-21 09:30:02 to 2026-11-21 09:31:30
+
+    Times are UTC. [n] is the event's place in the log.
+
+    2026-11-21, Saturday
+
+    09:30:00  [1] - the conversation started: subject "Budget"
+    09:30:01  [2] - recording started: from here on messages are captured
+    09:30:02  [3] - Alice joined
+    09:30:03  [4] Alice: größer 🎉 <U+001B>[31mred
+    09:31:30  [5] - the conversation ended
+    "#);
+}
+
+#[test]
+fn export_to_standard_output_is_the_log_and_nothing_else() {
+    let place = Place::new();
+    let ran = place.run(&["export", "--since", "1970-01-01T00:00:00Z", "--format", "jsonl", "--output", "-"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let seqs: Vec<u64> =
+        ran.stdout.lines().map(|line| serde_json::from_str::<Event>(line).expect("event").seq.0).collect();
+    assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn export_to_a_file_comes_whole_and_overwrites_nothing() {
+    let place = Place::new();
+    let args = ["export", "c_01M7YQ1W", "--format", "jsonl", "--output", "out.jsonl"];
+    let ran = place.run(&args);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    insta::assert_snapshot!(ran.stdout, @"out.jsonl: 5 events of 1 conversations, with manifest");
+    let files = |prefix: &str| {
+        let entries = std::fs::read_dir(place.0.path()).expect("folder");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("entry").file_name().into_string().expect("utf-8")).collect();
+        names.retain(|name| name.starts_with(prefix));
+        names.sort();
+        names
+    };
+    assert_eq!(files("out"), ["out.jsonl", "out.jsonl.manifest.json", "out.jsonl.proofs.jsonl"]);
+    let ran = place.run(&args);
+    assert_eq!((ran.status, ran.stderr.lines().count()), (1, 1), "{}", ran.stderr);
+    let ran = place.run(&["export", "--since", "2030-01-01", "--format", "text", "--output", "none.txt"]);
+    assert_eq!(ran.status, 3);
+    assert_eq!(files("none"), [""; 0]);
+    assert_eq!(place.run(&["export", "--since", "7d", "--format", "pdf", "--output", "x"]).status, 2);
+}
+
+#[test]
+fn verify_says_intact_or_names_the_first_bad_seq() {
+    let place = Place::new();
+    let ran = place.run(&["verify"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    assert!(ran.stdout.contains("intact  archive/archive.db: 10 events"), "{}", ran.stdout);
+
+    let database = place.0.path().join("archive/archive.db");
+    let damage = rusqlite::Connection::open(&database).expect("open");
+    damage
+        .execute_batch(
+            "DROP TRIGGER IF EXISTS content_no_update;
+             UPDATE content SET canonical = CAST(replace(CAST(canonical AS TEXT), 'hello', 'hullo') AS BLOB) WHERE seq = 9;",
+        )
+        .expect("damage");
+    drop(damage);
+    let ran = place.run(&["verify"]);
+    assert_eq!(ran.status, 4, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("seq 9: changed content"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("first bad seq 9") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+    assert!(!ran.stdout.contains("hullo") && !ran.stderr.contains("hullo"));
+
+    let ran = place.run(&["verify", "--json"]);
+    assert_eq!(ran.status, 4);
+    let lines: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0]["finding"]["seq"], 9);
+    assert_eq!(lines.last().expect("summary")["summary"]["intact"], false);
+}
+
+#[test]
+fn a_backup_is_verified_and_can_be_read_where_it_lies() {
+    let place = Place::new();
+    let ran = place.run(&["backup", "copy"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("copied to copy/archive.db\n"), "{}", ran.stdout);
+    assert_eq!(place.listed(&["--archive", "copy"]), ["Budget", "Standup"]);
+    assert_eq!(place.run(&["verify", "--archive", "copy/archive.db"]).status, 0);
+    let again = place.run(&["backup", "copy"]);
+    assert_eq!((again.status, again.stderr.lines().count()), (1, 1), "{}", again.stderr);
+}
