@@ -244,4 +244,6 @@ pub struct Hint {
     pub left: bool,
     /// Found by the roster check.
     pub by_census: bool,
+    /// The conversation of the event ends in the same batch.
+    pub ends: bool,
 }
