@@ -77,7 +77,7 @@ CREATE TABLE content (
 -- Identity of facts: the same fact delivered twice is one event.
 CREATE TABLE dedupe (
     connector INTEGER NOT NULL REFERENCES connector(id),
-    key       BLOB    NOT NULL,     -- 6 bytes of the hash of the key's first fields, 16 bytes of the hash of the whole key
+    key       BLOB    NOT NULL,     -- 4 bytes of the time it names (units of 1024 ms) or of its group's hash, then 16 of its salted hash
     seq       INTEGER NOT NULL,     -- the event that states the fact
     PRIMARY KEY (connector, key)
 ) STRICT, WITHOUT ROWID;

@@ -1,7 +1,7 @@
 //! The archive: one append-only log in one SQLite file, and the only place that knows SQL.
 //!
 //! A directory holds `archive.db`, `checkpoints.txt` (signed checkpoints outside the file they speak about), `keys/`
-//! and `lock`. One thread owns the only writing connection ([`writer`]); everybody else reads through [`Reader`], also
+//! and `lock`. One thread owns the only writing connection (`writer`); everybody else reads through [`Reader`], also
 //! from an archive that no process writes, and from backups. What is acknowledged has been on stable storage before.
 
 mod append;

@@ -126,7 +126,6 @@ impl State {
             random,
             now,
             nodes: Vec::new(),
-            group: None,
         })
     }
 }
@@ -144,8 +143,6 @@ pub(super) struct Writing<'t> {
     insert_content: CachedStatement<'t>,
     /// Completed subtrees, written at the end in the order of their table.
     nodes: Vec<(u8, u64, Hash)>,
-    /// The newest dedupe group and its hash; neighbours mostly share it.
-    group: Option<(String, [u8; 6])>,
 }
 
 impl Writing<'_> {
@@ -154,7 +151,7 @@ impl Writing<'_> {
     /// [`ArchiveError::Refused`] is only returned while nothing of it has been written; any other error means that the
     /// transaction must be rolled back.
     pub(super) fn append(&mut self, source: &Source, batch: &Append) -> Result<Appended, Trouble> {
-        let stored = self.check(batch)?;
+        let stored = self.check(source, batch)?;
         let connector = self.connector(source)?;
         let mut here = Vec::with_capacity(batch.envelopes.len());
         for envelope in &batch.envelopes {
@@ -202,7 +199,11 @@ impl Writing<'_> {
     }
 
     /// Finds contradictions before anything is written; returns the commitments of the stored envelopes that events name.
-    fn check(&self, batch: &Append) -> Result<HashMap<EnvelopeId, Hash>, Trouble> {
+    fn check(&self, source: &Source, batch: &Append) -> Result<HashMap<EnvelopeId, Hash>, Trouble> {
+        if source.connector.contains(char::is_control) {
+            // The lines of a leaf's header could be read in two ways.
+            return Err(ArchiveError::Refused { problem: "the connector's name has control characters" }.into());
+        }
         let mut stored = HashMap::new();
         for captured in &batch.events {
             match captured.origin {
@@ -379,31 +380,57 @@ impl Writing<'_> {
         Ok(Recorded { seq: Seq(seq), duplicate: false })
     }
 
-    /// 22 bytes that stand for a dedupe key: the hash of its first three fields, then the hash of all of it.
+    /// 20 bytes that stand for a dedupe key: four that keep neighbours together, then 16 of the hash of all of it.
     ///
-    /// The first part only keeps neighbours together in the index (facts of one conversation share their first fields),
-    /// so that a commit touches few of its pages; identity rests on the 16 bytes of the second.
-    fn dedupe_key(&mut self, text: &str) -> [u8; 22] {
-        let end = text.match_indices('|').nth(2).map_or(0, |(at, _)| at);
-        let group = &text[..end];
-        let prefix = match &self.group {
-            Some((known, hash)) if known == group => *hash,
-            _ => {
-                let hash = Sha256::new()
-                    .chain_update(self.dedupe_salt)
-                    .chain_update(b"group\n")
-                    .chain_update(group)
-                    .finalize();
-                let mut prefix = [0; 6];
-                prefix.copy_from_slice(&hash[..6]);
-                self.group = Some((group.to_owned(), prefix));
-                prefix
+    /// Identity rests on the hash. But bare hashes fall on random pages of the index, and a commit of a hundred events
+    /// would write a hundred pages. So they follow the time that the key itself names, if it names one.
+    fn dedupe_key(&self, text: &str) -> [u8; 20] {
+        let whole = Sha256::new().chain_update(self.dedupe_salt).chain_update(text).finalize();
+        let mut key = [0; 20];
+        match seconds_named(text) {
+            Some(seconds) => key[..4].copy_from_slice(&seconds.to_be_bytes()),
+            // Without a time, what shares the first three fields (a conversation, mostly) stays together.
+            None => {
+                let end = text.match_indices('|').nth(2).map_or(0, |(at, _)| at);
+                let group =
+                    Sha256::new().chain_update(self.dedupe_salt).chain_update(b"group|").chain_update(&text[..end]);
+                key[..4].copy_from_slice(&group.finalize()[..4]);
             }
-        };
-        let mut key = [0; 22];
-        key[..6].copy_from_slice(&prefix);
-        let whole = Sha256::new().chain_update(self.dedupe_salt).chain_update(b"key\n").chain_update(text).finalize();
-        key[6..].copy_from_slice(&whole[..16]);
+        }
+        key[4..].copy_from_slice(&whole[..16]);
         key
+    }
+}
+
+/// The last field of a dedupe key that is a time (milliseconds of the epoch, or RFC 3339), in units of 1024 ms.
+fn seconds_named(text: &str) -> Option<u32> {
+    let time = |field: &str| -> Option<i64> {
+        match field.as_bytes() {
+            digits if (12..=14).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => field.parse().ok(),
+            [_, _, _, _, b'-', _, _, b'-', _, _, b'T', ..] => Timestamp::parse_rfc3339(field).map(Timestamp::millis),
+            _ => None,
+        }
+    };
+    text.rsplit('|').find_map(time).and_then(|ms| u32::try_from(ms >> 10).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dedupe_keys_follow_the_time_they_name() {
+        assert_eq!(seconds_named("message|app|/c/1|/m/2|1795225034123"), Some(1_753_149_447));
+        assert_eq!(seconds_named("message|2026-11-21T01:37:14.123Z|tail"), Some(1_753_149_447));
+        for none in ["", "message|app|/c/1", "a|17952250341234567", "a|2026-11-21Tnonsense", "a|99999999999999"] {
+            assert_eq!(seconds_named(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn salts_never_repeat() {
+        let mut random = Random::new();
+        let salts: std::collections::HashSet<[u8; 32]> = (0..1000).map(|_| random.salt().unwrap()).collect();
+        assert_eq!(salts.len(), 1000);
     }
 }

@@ -159,3 +159,97 @@ fn remove_database(path: &Path) {
         let _ = std::fs::remove_file(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{all, assert_tree, batch, open, put, says};
+    use super::super::{Archive, CheckpointSigner};
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::integrity::merkle::Hash;
+    use crate::model::Timestamp;
+
+    struct Plain;
+    impl CheckpointSigner for Plain {
+        fn sign(&self, origin: &str, size: u64, _: &Hash, _: Timestamp) -> String {
+            format!("{origin}\n{size}\n")
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_backup_made_while_recording_is_a_whole_archive_that_can_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = open(&dir.path().join("a"));
+        for n in 0..20 {
+            put(&archive, batch((0..50).map(|i| says(&format!("{n}-{i}"), 1, "Alice", "a", i)).collect())).await;
+        }
+        archive.checkpoint(Arc::new(Plain)).await.unwrap().unwrap();
+        std::fs::write(archive.layout().keys.join("log.key"), "private").unwrap();
+        std::fs::write(archive.layout().keys.join("log.pub"), "public").unwrap();
+
+        let source = dir.path().join("a");
+        let target = dir.path().join("deep/copy");
+        let (stop, copied) = (Arc::new(std::sync::atomic::AtomicBool::new(false)), target.clone());
+        let stopped = stop.clone();
+        let copy = tokio::task::spawn_blocking(move || {
+            let mut told = Vec::new();
+            let done = backup(&source, &copied, &mut |p| told.push(p));
+            stopped.store(true, std::sync::atomic::Ordering::SeqCst);
+            (done, told)
+        });
+        let mut n = 0;
+        while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+            put(&archive, batch(vec![says(&format!("more{n}"), 1, "Bob", "b", n)])).await;
+            n += 1;
+        }
+        let (done, told) = copy.await.unwrap();
+        assert_eq!(done.unwrap(), target.join("archive.db"));
+        let end = told.last().unwrap();
+        assert!(end.done == end.total && end.total > 20, "{told:?}");
+
+        let reader = Reader::open(&target).unwrap();
+        let size = reader.log_size().unwrap();
+        assert!((1000..=archive.reader().unwrap().log_size().unwrap()).contains(&size));
+        assert_tree(&reader);
+        assert_eq!(reader.latest_checkpoint().unwrap().unwrap().size, 1000);
+        let to = Layout::of(&target);
+        assert_eq!(std::fs::read(&to.checkpoints).unwrap(), std::fs::read(&archive.layout().checkpoints).unwrap());
+        assert!(to.keys.join("log.pub").exists() && !to.keys.join("log.key").exists());
+
+        // Restoring = naming the copy in the configuration.
+        let restored = open(&target);
+        let told = put(&restored, batch(vec![says("0-0", 1, "Alice", "a", 0), says("new", 1, "Bob", "c", 60)])).await;
+        assert_eq!(told.events.iter().map(|e| e.duplicate).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(told.events[1].seq.0, size + 1);
+        restored.close().await.unwrap();
+        archive.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_backup_overwrites_nothing_and_leaves_nothing_after_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("a");
+        let archive = Archive::open(&source, Arc::new(SystemClock)).unwrap();
+        put(&archive, batch(vec![says("1", 1, "Alice", "a", 1)])).await;
+        let file = dir.path().join("one.db");
+        assert_eq!(backup(&source, &file, &mut |_| {}).unwrap(), file);
+        let before = std::fs::read(&file).unwrap();
+        for target in [&file, &source] {
+            let error = backup(&source, target, &mut |_| {}).unwrap_err().to_string();
+            assert!(error.contains("exists already"), "{error}");
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+        assert_eq!(all(&Reader::open(&file).unwrap()).len(), 1);
+
+        // checkpoints.txt that cannot be copied makes the backup fail after the database is there.
+        std::fs::create_dir(&archive.layout().checkpoints).unwrap();
+        let target = dir.path().join("copy");
+        assert!(backup(&source, &target, &mut |_| {}).is_err());
+        assert!(!target.exists());
+        let missing = dir.path().join("missing");
+        assert!(matches!(backup(&missing, &target, &mut |_| {}), Err(ArchiveError::Missing { .. })));
+        assert!(!target.exists());
+    }
+}

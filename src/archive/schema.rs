@@ -1,6 +1,6 @@
 //! The schema: embeds `schema.sql`, makes new archives, upgrades older ones, refuses what is newer or not ours.
 //!
-//! `schema.sql` always shows the newest layout. [`STEPS`] lead older files there, one `user_version` at a time, each in
+//! `schema.sql` always shows the newest layout. The steps lead older files there, one `user_version` at a time, each in
 //! one transaction.
 
 use std::path::Path;

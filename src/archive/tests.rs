@@ -50,7 +50,7 @@ fn person(name: &str) -> Person {
     Person { id: format!("sip:{}@contoso.com", name.to_lowercase()), name: Some(name.into()) }
 }
 
-fn says(key: &str, c: u8, who: &str, text: &str, seconds: i64) -> Captured {
+pub(super) fn says(key: &str, c: u8, who: &str, text: &str, seconds: i64) -> Captured {
     let message = Message { id: key.into(), text: text.into(), ..Message::default() };
     let content = Content { actor: Some(person(who)), message: Some(message), ..Content::default() };
     event(key, c, Kind::MessageSent, seconds, content)
@@ -62,24 +62,24 @@ fn stays(key: &str, c: u8, kind: Kind, who: &str, in_lobby: Option<bool>, second
     event(key, c, kind, seconds, Content { participant: Some(participant), ..Content::default() })
 }
 
-fn batch(events: Vec<Captured>) -> Append {
+pub(super) fn batch(events: Vec<Captured>) -> Append {
     Append { events, ..Append::default() }
 }
 
-fn open(dir: &Path) -> Archive {
+pub(super) fn open(dir: &Path) -> Archive {
     Archive::open(dir, Arc::new(ManualClock::new(Timestamp(T0 + 9_000_000)))).unwrap()
 }
 
-async fn put(archive: &Archive, batch: Append) -> Appended {
+pub(super) async fn put(archive: &Archive, batch: Append) -> Appended {
     archive.sink().append(&source(), batch).await.unwrap()
 }
 
-fn all(reader: &Reader) -> Vec<Event> {
+pub(super) fn all(reader: &Reader) -> Vec<Event> {
     reader.events(Seq(1), usize::MAX).unwrap()
 }
 
 /// The tree over the stored leaves, made anew, must be the stored tree.
-fn assert_tree(reader: &Reader) {
+pub(super) fn assert_tree(reader: &Reader) {
     let size = reader.log_size().unwrap();
     let mut frontier = Frontier::empty();
     let mut expected = Vec::new();

@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,9 @@ const GROUP_BYTES: usize = 8 << 20;
 const WAL_IDLE: u32 = 2_000;
 /// … and from which it does so even with work waiting.
 const WAL_BUSY: u32 = 8_000;
+
+/// Enough of the end of `checkpoints.txt` to hold its newest note.
+const TAIL_BYTES: u64 = 65_536;
 
 /// Reply to a command.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, ArchiveError>>;
@@ -70,6 +73,8 @@ pub(super) struct Writer {
     state: Option<State>,
     /// Checkpoint that is in the archive but not yet in the outside file.
     outside: Option<String>,
+    /// Frames in the write-ahead log when it was last moved into the database.
+    moved_at: u32,
     // Dropped last, so that the lock goes after the connection.
     _lock: Lock,
 }
@@ -117,6 +122,7 @@ impl Writer {
             dedupe_salt,
             state: Some(state),
             outside,
+            moved_at: 0,
             _lock: lock,
         })
     }
@@ -281,14 +287,20 @@ impl Writer {
     }
 
     /// Moves frames from the write-ahead log into the database, off the path of those who wait.
-    fn move_wal(&self, work_waits: bool) {
-        if WAL_FRAMES.get() < if work_waits { WAL_BUSY } else { WAL_IDLE } {
+    fn move_wal(&mut self, work_waits: bool) {
+        let frames = WAL_FRAMES.get();
+        if frames < self.moved_at {
+            // The log has been started anew.
+            self.moved_at = 0;
+        }
+        // While a reader keeps the log from being started anew, each attempt waits until there is enough to move again.
+        if frames - self.moved_at < if work_waits { WAL_BUSY } else { WAL_IDLE } {
             return;
         }
+        self.moved_at = frames;
         // PASSIVE never waits for readers. If it fails (full disk) the log stays valid and it is tried again later.
-        match self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0)) {
-            Ok(_) => WAL_FRAMES.set(0),
-            Err(error) => tracing::warn!(%error, "cannot move the write-ahead log into the archive yet"),
+        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0)) {
+            tracing::warn!(%error, "cannot move the write-ahead log into the archive yet");
         }
     }
 
@@ -477,8 +489,17 @@ fn unpublished(conn: &Connection, layout: &Layout) -> Result<Option<String>, Arc
         .optional()
         .map_err(|e| ArchiveError::sqlite(format!("read checkpoints of {}", layout.database.display()), e))?;
     let Some(text) = newest else { return Ok(None) };
-    let published = match std::fs::read_to_string(&layout.checkpoints) {
-        Ok(all) => all.contains(text.trim_end_matches('\n')),
+    // The newest is the last of the file; the file grows for years.
+    let tail = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(&layout.checkpoints)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let published = match tail() {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).contains(text.trim_end_matches('\n')),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
         Err(source) => {
             return Err(ArchiveError::Io { doing: format!("read {}", layout.checkpoints.display()), source });
