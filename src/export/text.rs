@@ -132,7 +132,9 @@ fn heading(
     let conversation = reader.conversation(id)?.ok_or_else(|| ExportError::UnknownConversation { id: id.clone() })?;
     let coverage = reader.coverage_of(id)?;
     let mut text = format!("Transcript of {id}\n\n");
-    let mut put = |label: &str, value: &str| text.push_str(&format!("{:<14}{value}\n", format!("{label}:")));
+    let mut put = |label: &str, value: &str| {
+        text.push_str(&format!("{:<14}{value}\n", if label.is_empty() { String::new() } else { format!("{label}:") }))
+    };
     put("Subject", &conversation.subject.as_deref().map_or_else(|| "(none told)".to_owned(), one_line));
     put(
         "Recorded by",

@@ -116,7 +116,7 @@ impl Story {
         ))?;
         if missed > 0 {
             self.say(&format!(
-                "{missed} of them came while it was not connected and cannot be recorded; the record says where something is missing."
+                "{missed} of them came while it was not connected and cannot be recorded; each record says from when to when it is complete."
             ))?;
         }
         let conflicts = ledger.conflicts;
