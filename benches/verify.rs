@@ -20,8 +20,8 @@ const BATCH: u64 = 1000;
 const PER_ENVELOPE: u64 = 10;
 
 const WORDS: [&str; 16] = [
-    "meeting", "tomorrow", "budget", "the", "a", "review", "agreed", "numbers", "please", "send", "contract", "天气", "für",
-    "delay", "customer", "release",
+    "meeting", "tomorrow", "budget", "the", "a", "review", "agreed", "numbers", "please", "send", "contract", "天气",
+    "für", "delay", "customer", "release",
 ];
 
 fn text(random: &mut fastrand::Rng) -> String {
@@ -47,7 +47,8 @@ fn batch(first: u64, random: &mut fastrand::Rng) -> Append {
         }
         let here = batch.envelopes.len() - 1;
         let body = &mut batch.envelopes[here].body;
-        let link = format!("{{\"rel\":\"message\",\"href\":\"/ucwa/v1/applications/1/messages/{seq}\",\"text\":\"{text}\"}},");
+        let link =
+            format!("{{\"rel\":\"message\",\"href\":\"/ucwa/v1/applications/1/messages/{seq}\",\"text\":\"{text}\"}},");
         *body = [body.as_ref(), link.as_bytes()].concat().into();
         let message = Message { id: format!("/messages/{seq}"), text, ..Message::default() };
         let who = seq % 7;
@@ -132,9 +133,20 @@ fn main() {
     let stream = started.elapsed().as_secs_f64();
 
     let mb = bytes as f64 / 1e6;
-    println!("verify:               {:>9.0} events/s  {:>7.1} MB/s  {verify:.2} s", events as f64 / verify, mb / verify);
-    println!("plain SHA-256, once:  {:>9.0} pieces/s  {:>7.1} MB/s  {plain:.2} s", pieces.len() as f64 / plain, mb / plain);
+    println!(
+        "verify:               {:>9.0} events/s  {:>7.1} MB/s  {verify:.2} s",
+        events as f64 / verify,
+        mb / verify
+    );
+    println!(
+        "plain SHA-256, once:  {:>9.0} pieces/s  {:>7.1} MB/s  {plain:.2} s",
+        pieces.len() as f64 / plain,
+        mb / plain
+    );
     println!("verify takes {:.2} times plain SHA-256 of contents and bodies ({mb:.0} MB)", verify / plain);
     let hashed = report.bytes as f64 / 1e6;
-    println!("verify takes {:.2} times one stream over every byte it has to hash ({hashed:.0} MB, {stream:.2} s)", verify / stream);
+    println!(
+        "verify takes {:.2} times one stream over every byte it has to hash ({hashed:.0} MB, {stream:.2} s)",
+        verify / stream
+    );
 }
