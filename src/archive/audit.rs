@@ -78,6 +78,9 @@ pub fn audit(
     read_outside(&layout, options, &log.origin, &keys, &mut checkpoints, &mut report, tell)?;
     checkpoints.sort();
     (report.checkpoints, report.outside_checkpoints) = (checkpoints.in_archive, checkpoints.outside);
+    if checkpoints.torn_end {
+        report.remarks.push("the checkpoint file ends with half a note, which the archive holds whole".into());
+    }
     if checkpoints.unchecked {
         report.remarks.push("signatures of checkpoints were not checked: there is no public key at hand".into());
     }
