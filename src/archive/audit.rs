@@ -9,7 +9,7 @@ mod projections;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +61,8 @@ pub fn audit(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, ArchiveError> {
     let layout = Layout::of(path);
+    // A checkpoint that is published after the log was looked at would speak of events that this audit does not see.
+    let outside = Outside::open(&layout, options)?;
     let log = Rows::open(path)?;
     let mut report = Report { origin: log.origin.clone(), ..Report::default() };
     let keys = match &options.keys {
@@ -75,7 +77,13 @@ pub fn audit(
     };
     let mut checkpoints = Checkpoints::default();
     checkpoints.read_archive(&log, &keys, &mut |finding| count(finding, &mut report, tell));
-    read_outside(&layout, options, &log.origin, &keys, &mut checkpoints, &mut report, tell)?;
+    match outside {
+        Some(Outside { file, length }) => {
+            let input = BufReader::new(file.take(length));
+            checkpoints.read_file(input, &log.origin, &keys, &mut |finding| count(finding, &mut report, tell));
+        }
+        None => report.remarks.push("no checkpoint file outside the archive was held against it".into()),
+    }
     checkpoints.sort();
     (report.checkpoints, report.outside_checkpoints) = (checkpoints.in_archive, checkpoints.outside);
     if checkpoints.torn_end {
@@ -186,26 +194,21 @@ fn count(finding: Finding, report: &mut Report, tell: &mut dyn FnMut(Finding)) {
     tell(finding);
 }
 
-fn read_outside(
-    layout: &Layout,
-    options: &AuditOptions,
-    origin: &str,
-    keys: &[VerifyingKey],
-    checkpoints: &mut Checkpoints,
-    report: &mut Report,
-    tell: &mut dyn FnMut(Finding),
-) -> Result<(), ArchiveError> {
-    let file = options.checkpoints.as_ref().unwrap_or(&layout.checkpoints);
-    match File::open(file) {
-        Ok(input) => {
-            checkpoints.read_file(BufReader::new(input), origin, keys, &mut |finding| count(finding, report, tell));
-            Ok(())
+/// The checkpoint file as long as it was at one moment.
+struct Outside {
+    file: File,
+    length: u64,
+}
+
+impl Outside {
+    fn open(layout: &Layout, options: &AuditOptions) -> Result<Option<Outside>, ArchiveError> {
+        let path = options.checkpoints.as_ref().unwrap_or(&layout.checkpoints);
+        let opened = File::open(path).and_then(|file| Ok(Outside { length: file.metadata()?.len(), file }));
+        match opened {
+            Ok(outside) => Ok(Some(outside)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && options.checkpoints.is_none() => Ok(None),
+            Err(source) => Err(ArchiveError::Io { doing: format!("read {}", path.display()), source }),
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && options.checkpoints.is_none() => {
-            report.remarks.push("no checkpoint file outside the archive was held against it".into());
-            Ok(())
-        }
-        Err(source) => Err(ArchiveError::Io { doing: format!("read {}", file.display()), source }),
     }
 }
 

@@ -304,6 +304,53 @@ fn a_backup_verifies_and_so_does_the_archive_that_goes_on_from_it() {
     assert_eq!((findings.len(), report.remarks.len()), (0, 2), "{:?}", report.remarks);
 }
 
+/// Audits and backups see one moment each, whatever is written and signed meanwhile.
+#[test]
+fn an_archive_that_is_being_written_is_good_at_every_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    append(dir.path(), vec![meeting(1)]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let clock = std::sync::Arc::new(greffier::clock::SystemClock);
+                let archive = greffier::archive::Archive::open(dir.path(), clock).unwrap();
+                let key = SigningKey::load_or_create(&archive.layout().keys, archive.origin()).unwrap();
+                let key = std::sync::Arc::new(key);
+                for n in 2..=250u8 {
+                    if stop.load(std::sync::atomic::Ordering::SeqCst) {
+                        break;
+                    }
+                    archive.sink().append(&source(), meeting(n)).await.unwrap();
+                    archive.checkpoint(key.clone()).await.unwrap().unwrap();
+                }
+                archive.close().await.unwrap();
+            });
+        });
+        let mut findings = Vec::new();
+        let mut audit = |path: &std::path::Path| {
+            greffier::archive::audit::audit(path, &Default::default(), &mut |f| findings.push(f), &mut |_, _| {})
+                .unwrap()
+        };
+        let mut sizes = Vec::new();
+        // Enough rounds to meet writes, and more on a machine where the writer is slow to start.
+        for n in 0..200 {
+            if n >= 4 && sizes.first() < sizes.last() {
+                break;
+            }
+            sizes.push(audit(dir.path()).events);
+            let target = dir.path().join(format!("copy{n}"));
+            greffier::archive::backup(dir.path(), &target, &mut |_| {}).unwrap();
+            sizes.push(audit(&target).events);
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        writer.join().unwrap();
+        assert_eq!(findings, []);
+        assert!(sizes.is_sorted() && sizes.first() < sizes.last(), "{sizes:?}");
+    });
+}
+
 #[test]
 fn unreadable_pages_are_found_and_the_audit_goes_on() {
     let batches = (1..=120).map(meeting).collect();
