@@ -338,7 +338,7 @@ impl Rows {
         sql: &str,
         params: impl rusqlite::Params,
         limit: usize,
-        make: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        mut make: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
         weight: impl Fn(&T) -> usize,
     ) -> Page<T> {
         let mut page = Page { rows: Vec::new(), end: End::Done };
@@ -394,7 +394,7 @@ fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
     })
 }
 
-fn envelope_of(row: &Row<'_>) -> rusqlite::Result<EnvelopeRow> {
+fn envelope_of(row: &Row<'_>, unpack: &mut zstd::bulk::Decompressor<'_>) -> rusqlite::Result<EnvelopeRow> {
     let stored = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
     let size = u64::try_from(row.get::<_, i64>(1)?).ok();
     let body = if row.get::<_, i64>(2)? == 0 {
@@ -403,7 +403,7 @@ fn envelope_of(row: &Row<'_>) -> rusqlite::Result<EnvelopeRow> {
         // A tampered size must not make us reserve the machine's memory.
         let told = zstd::zstd_safe::get_frame_content_size(stored).ok().flatten();
         match (told == size, size.filter(|size| *size <= BODY).and_then(|size| usize::try_from(size).ok())) {
-            (true, Some(size)) => zstd::bulk::decompress(stored, size).map_err(|_| "its body cannot be unpacked"),
+            (true, Some(size)) => unpack.decompress(stored, size).map_err(|_| "its body cannot be unpacked"),
             _ => Err("its body is not the compressed form of so many bytes"),
         }
     };
@@ -487,11 +487,15 @@ impl AuditRows for Rows {
     }
 
     fn envelopes(&self, from: u64) -> Page<EnvelopeRow> {
+        let mut unpack = match zstd::bulk::Decompressor::new() {
+            Ok(unpack) => unpack,
+            Err(error) => return Page { rows: Vec::new(), end: End::Trouble(error.to_string()) },
+        };
         self.page(
             "SELECT id, size, encoding, body, digest, salt, commitment FROM envelope WHERE id >= ?1 ORDER BY id",
             [N(from)],
             ROWS,
-            envelope_of,
+            |row| envelope_of(row, &mut unpack),
             |row| row.body.as_ref().map_or(0, Vec::len),
         )
     }
