@@ -50,7 +50,7 @@ pub struct AuditOptions {
 /// Audits the archive at `path` (its directory or `.db` file), also while it is being written.
 ///
 /// Every finding is told, those about the log in order of seq, and counted in the report. `progress` is told how many of how many
-/// rows have been looked at. Memory does not grow with the log, apart from 2 bits per event and 72 bytes per checkpoint.
+/// rows have been looked at. Memory does not grow with the log, apart from one bit per event and 72 bytes per checkpoint.
 ///
 /// # Errors
 /// The archive cannot be opened at all, or a key or checkpoint file that was named cannot be read. Damage is no error.
