@@ -321,8 +321,8 @@ pub struct Content {
     /// Who did it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub actor: Option<Person>,
-    /// Further facts without a member of their own; the JSON of a `platform.event`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// Further facts without a member of their own; the JSON of a `platform.event`. `null` is the same as nothing.
+    #[serde(skip_serializing_if = "no_detail", default)]
     pub detail: Option<serde_json::Value>,
     /// `capture.gap`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -351,6 +351,11 @@ pub struct Content {
     /// Subject of the conversation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub subject: Option<String>,
+}
+
+/// `null` reads back as nothing, so it must not be hashed as something.
+fn no_detail(detail: &Option<serde_json::Value>) -> bool {
+    detail.as_ref().is_none_or(serde_json::Value::is_null)
 }
 
 impl Content {
@@ -471,6 +476,15 @@ mod tests {
         let text = String::from_utf8(bytes).expect("utf-8");
         assert!(text.contains(r#""y":["1.5",2]"#), "{text}");
         assert!(text.contains(r#""b":"9007199254740993""#), "{text}");
+    }
+
+    #[test]
+    fn canonical_content_reads_back_as_itself() {
+        for detail in [serde_json::Value::Null, serde_json::json!({"a": null, "b": [1.0]}), serde_json::json!("x")] {
+            let bytes = Content { detail: Some(detail), ..Content::default() }.canonical();
+            let back: Content = serde_json::from_slice(&bytes).expect("json");
+            assert_eq!(String::from_utf8(back.canonical()), String::from_utf8(bytes));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod projections;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ pub struct AuditOptions {
 /// Audits the archive at `path` (its directory or `.db` file), also while it is being written.
 ///
 /// Every finding is told, those about the log in order of seq, and counted in the report. `progress` is told how many of how many
-/// rows have been looked at. Memory does not grow with the log, apart from 2 bits per event and 72 bytes per checkpoint.
+/// rows have been looked at. Memory does not grow with the log, apart from one bit per event and 72 bytes per checkpoint.
 ///
 /// # Errors
 /// The archive cannot be opened at all, or a key or checkpoint file that was named cannot be read. Damage is no error.
@@ -61,6 +61,8 @@ pub fn audit(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, ArchiveError> {
     let layout = Layout::of(path);
+    // A checkpoint that is published after the log was looked at would speak of events that this audit does not see.
+    let outside = Outside::open(&layout, options)?;
     let log = Rows::open(path)?;
     let mut report = Report { origin: log.origin.clone(), ..Report::default() };
     let keys = match &options.keys {
@@ -75,9 +77,18 @@ pub fn audit(
     };
     let mut checkpoints = Checkpoints::default();
     checkpoints.read_archive(&log, &keys, &mut |finding| count(finding, &mut report, tell));
-    read_outside(&layout, options, &log.origin, &keys, &mut checkpoints, &mut report, tell)?;
+    match outside {
+        Some(Outside { file, length }) => {
+            let input = BufReader::new(file.take(length));
+            checkpoints.read_file(input, &log.origin, &keys, &mut |finding| count(finding, &mut report, tell));
+        }
+        None => report.remarks.push("no checkpoint file outside the archive was held against it".into()),
+    }
     checkpoints.sort();
     (report.checkpoints, report.outside_checkpoints) = (checkpoints.in_archive, checkpoints.outside);
+    if checkpoints.torn_end {
+        report.remarks.push("the checkpoint file ends with half a note, which the archive holds whole".into());
+    }
     if checkpoints.unchecked {
         report.remarks.push("signatures of checkpoints were not checked: there is no public key at hand".into());
     }
@@ -183,26 +194,21 @@ fn count(finding: Finding, report: &mut Report, tell: &mut dyn FnMut(Finding)) {
     tell(finding);
 }
 
-fn read_outside(
-    layout: &Layout,
-    options: &AuditOptions,
-    origin: &str,
-    keys: &[VerifyingKey],
-    checkpoints: &mut Checkpoints,
-    report: &mut Report,
-    tell: &mut dyn FnMut(Finding),
-) -> Result<(), ArchiveError> {
-    let file = options.checkpoints.as_ref().unwrap_or(&layout.checkpoints);
-    match File::open(file) {
-        Ok(input) => {
-            checkpoints.read_file(BufReader::new(input), origin, keys, &mut |finding| count(finding, report, tell));
-            Ok(())
+/// The checkpoint file as long as it was at one moment.
+struct Outside {
+    file: File,
+    length: u64,
+}
+
+impl Outside {
+    fn open(layout: &Layout, options: &AuditOptions) -> Result<Option<Outside>, ArchiveError> {
+        let path = options.checkpoints.as_ref().unwrap_or(&layout.checkpoints);
+        let opened = File::open(path).and_then(|file| Ok(Outside { length: file.metadata()?.len(), file }));
+        match opened {
+            Ok(outside) => Ok(Some(outside)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && options.checkpoints.is_none() => Ok(None),
+            Err(source) => Err(ArchiveError::Io { doing: format!("read {}", path.display()), source }),
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && options.checkpoints.is_none() => {
-            report.remarks.push("no checkpoint file outside the archive was held against it".into());
-            Ok(())
-        }
-        Err(source) => Err(ArchiveError::Io { doing: format!("read {}", file.display()), source }),
     }
 }
 
@@ -332,7 +338,7 @@ impl Rows {
         sql: &str,
         params: impl rusqlite::Params,
         limit: usize,
-        make: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        mut make: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
         weight: impl Fn(&T) -> usize,
     ) -> Page<T> {
         let mut page = Page { rows: Vec::new(), end: End::Done };
@@ -388,7 +394,7 @@ fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
     })
 }
 
-fn envelope_of(row: &Row<'_>) -> rusqlite::Result<EnvelopeRow> {
+fn envelope_of(row: &Row<'_>, unpack: &mut zstd::bulk::Decompressor<'_>) -> rusqlite::Result<EnvelopeRow> {
     let stored = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
     let size = u64::try_from(row.get::<_, i64>(1)?).ok();
     let body = if row.get::<_, i64>(2)? == 0 {
@@ -397,7 +403,7 @@ fn envelope_of(row: &Row<'_>) -> rusqlite::Result<EnvelopeRow> {
         // A tampered size must not make us reserve the machine's memory.
         let told = zstd::zstd_safe::get_frame_content_size(stored).ok().flatten();
         match (told == size, size.filter(|size| *size <= BODY).and_then(|size| usize::try_from(size).ok())) {
-            (true, Some(size)) => zstd::bulk::decompress(stored, size).map_err(|_| "its body cannot be unpacked"),
+            (true, Some(size)) => unpack.decompress(stored, size).map_err(|_| "its body cannot be unpacked"),
             _ => Err("its body is not the compressed form of so many bytes"),
         }
     };
@@ -481,11 +487,15 @@ impl AuditRows for Rows {
     }
 
     fn envelopes(&self, from: u64) -> Page<EnvelopeRow> {
+        let mut unpack = match zstd::bulk::Decompressor::new() {
+            Ok(unpack) => unpack,
+            Err(error) => return Page { rows: Vec::new(), end: End::Trouble(error.to_string()) },
+        };
         self.page(
             "SELECT id, size, encoding, body, digest, salt, commitment FROM envelope WHERE id >= ?1 ORDER BY id",
             [N(from)],
             ROWS,
-            envelope_of,
+            |row| envelope_of(row, &mut unpack),
             |row| row.body.as_ref().map_or(0, Vec::len),
         )
     }

@@ -60,9 +60,10 @@ pub fn backup(source: &Path, target: &Path, progress: &mut dyn FnMut(Progress)) 
     std::fs::create_dir(target).map_err(io(target))?;
     let to = Layout::of(target);
     let mut run = || -> Result<(), ArchiveError> {
-        copy_database(&reader, &to.database, progress)?;
-        // After the database: the file then knows at least every checkpoint that the copy holds.
+        // Before the database: a checkpoint that is published while pages are copied would speak of events that the copy
+        // does not have, and the copy would pass for a cut log.
         copy_file(&from.checkpoints, &to.checkpoints)?;
+        copy_database(&reader, &to.database, progress)?;
         copy_public_keys(&from.keys, &to.keys)?;
         sync_directory(&to.dir)?;
         sync_parent(target)

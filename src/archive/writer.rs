@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -342,14 +342,7 @@ impl Writer {
         let Some(text) = &self.outside else { return Ok(()) };
         let path = &self.layout.checkpoints;
         let io = |source| ArchiveError::Io { doing: format!("write {}", path.display()), source };
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).map_err(io)?;
-        let before = file.metadata().map_err(io)?.len();
-        let note = format!("{}{}\n", if before > 0 { "\n" } else { "" }, text.trim_end_matches('\n'));
-        if let Err(source) = file.write_all(note.as_bytes()).and_then(|()| file.sync_all()) {
-            // A half note would spoil the file for its readers.
-            let _ = file.set_len(before);
-            return Err(io(source));
-        }
+        crate::integrity::checkpoint::append_to_file(path, text).map_err(io)?;
         self.outside = None;
         Ok(())
     }

@@ -6,8 +6,6 @@
 
 use sha2::{Digest, Sha256};
 
-use super::hex;
-
 /// Everything of an event that is hashed into its leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
@@ -36,6 +34,41 @@ pub fn commitment(salt: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(salt).chain_update(bytes).finalize().into()
 }
 
+fn push_line(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(b'\n');
+}
+
+/// Decimal digits and a line feed.
+fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'\n'; 21];
+    let mut at = 20;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    bytes.extend_from_slice(&digits[at..]);
+}
+
+fn push_signed(bytes: &mut Vec<u8>, number: i64) {
+    if number < 0 {
+        bytes.push(b'-');
+    }
+    push_number(bytes, number.unsigned_abs());
+}
+
+fn push_hex(bytes: &mut Vec<u8>, hash: &[u8; 32]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in hash {
+        bytes.push(DIGITS[usize::from(byte >> 4)]);
+        bytes.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
 impl Header<'_> {
     /// The canonical bytes: ten lines of UTF-8, each ended by one line feed.
     ///
@@ -54,30 +87,38 @@ impl Header<'_> {
     ///
     /// The bytes are unambiguous as long as no text has a line break in it; see [`Header::is_plain`].
     pub fn canonical(&self) -> Vec<u8> {
-        use std::io::Write;
         let mut bytes = Vec::with_capacity(320);
-        let source_time = self.source_time.map(|t| t.to_string()).unwrap_or_default();
-        let envelope = self.envelope.map(|hash| hex(&hash)).unwrap_or_default();
-        // Writing to a vector cannot fail.
-        let _ = write!(
-            bytes,
-            "greffier/leaf/v1\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
-            self.origin,
-            self.seq,
-            self.connector,
-            self.conversation,
-            self.kind,
-            source_time,
-            self.recorded_at,
-            envelope,
-            hex(&self.content)
-        );
+        self.write_canonical(&mut bytes);
         bytes
+    }
+
+    /// Made for every event that is logged or audited, so without the general formatting code.
+    fn write_canonical(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(b"greffier/leaf/v1\n");
+        push_line(bytes, self.origin);
+        push_number(bytes, self.seq);
+        push_line(bytes, self.connector);
+        push_line(bytes, self.conversation);
+        push_line(bytes, self.kind);
+        match self.source_time {
+            Some(time) => push_signed(bytes, time),
+            None => bytes.push(b'\n'),
+        }
+        push_signed(bytes, self.recorded_at);
+        if let Some(envelope) = &self.envelope {
+            push_hex(bytes, envelope);
+        }
+        bytes.push(b'\n');
+        push_hex(bytes, &self.content);
+        bytes.push(b'\n');
     }
 
     /// SHA-256(0x00 ‖ canonical bytes): the leaf of RFC 6962.
     pub fn leaf_hash(&self) -> [u8; 32] {
-        Sha256::new().chain_update([0u8]).chain_update(self.canonical()).finalize().into()
+        let mut bytes = Vec::with_capacity(320);
+        bytes.push(0);
+        self.write_canonical(&mut bytes);
+        Sha256::digest(&bytes).into()
     }
 
     /// Whether every text of the header is free of control characters, so that the lines cannot be read in two ways.
@@ -117,6 +158,20 @@ mod tests {
             text.starts_with("greffier/leaf/v1\ngreffier/01JD\n42\nsfb\n\nmessage.sent\n\n1795225034456000\n\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn numbers_are_plain_decimal() {
+        for number in [0, 1, 9, 10, 1_000_000, u64::MAX] {
+            let mut bytes = Vec::new();
+            push_number(&mut bytes, number);
+            assert_eq!(String::from_utf8(bytes).unwrap(), format!("{number}\n"));
+        }
+        for number in [0, -1, 1, i64::MIN, i64::MAX] {
+            let mut bytes = Vec::new();
+            push_signed(&mut bytes, number);
+            assert_eq!(String::from_utf8(bytes).unwrap(), format!("{number}\n"));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One change per case, and exactly the finding that names it.
 
 use greffier::integrity::checkpoint::{SigningKey, Statement, append_to_file};
-use greffier::integrity::finding::FindingKind;
+use greffier::integrity::finding::{Finding, FindingKind};
 use greffier::integrity::leaf::commitment;
 use greffier::integrity::merkle::{Frontier, Hash, root_at};
 use greffier::model::Seq;
@@ -258,15 +258,97 @@ fn a_checkpoint_file_is_checked_line_by_line() {
     let key = SigningKey::load_or_create(&made.path().join("keys"), &statement.origin).unwrap();
     append_to_file(&made.path().join("checkpoints.txt"), &key.sign(&statement)).unwrap();
     assert_eq!(found(&made), [(ForkedLog, Some(46))]);
-    // Half a note from a power cut is no damage, as long as the whole one follows.
+    // Half a note from a power cut is no damage, as long as the archive or the file holds the whole one.
     let made = copy(&good);
     let file = made.path().join("checkpoints.txt");
-    let last = text.rfind("greffier/").and_then(|at| text[..at].rfind("\n\n").map(|_| at)).unwrap();
-    let whole = &text[text[..last].rfind("\n\n").map_or(0, |at| text[..at].rfind("\n\n").map_or(0, |at| at + 2))..];
+    let whole = made.reader().latest_checkpoint().unwrap().unwrap().text;
     std::fs::write(&file, &text.as_bytes()[..text.len() - 40]).unwrap();
+    let (findings, report) = made.audit();
+    assert_eq!(findings, []);
+    assert!(report.remarks.iter().any(|remark| remark.contains("half a note")), "{:?}", report.remarks);
+    append_to_file(&file, &whole).unwrap();
+    let (findings, report) = made.audit();
+    assert_eq!((findings, report.outside_checkpoints), (vec![], 3));
+    assert_eq!(report.remarks, [""; 0]);
+    // Half of a note that nobody knows is.
+    std::fs::write(&file, format!("{text}\ngreffier/other\n5\n")).unwrap();
     assert_eq!(found(&made), [(BadSignature, None)]);
-    append_to_file(&file, whole).unwrap();
-    assert_eq!(found(&made), []);
+}
+
+/// A backup taken while the recorder signs is whole, and verifies.
+#[test]
+fn a_backup_verifies_and_so_does_the_archive_that_goes_on_from_it() {
+    let made = three_meetings();
+    let out = tempfile::tempdir().unwrap();
+    let target = out.path().join("copy");
+    greffier::archive::backup(made.path(), &target, &mut |_| {}).unwrap();
+    let mut findings = Vec::new();
+    let audit = |findings: &mut Vec<Finding>| {
+        greffier::archive::audit::audit(&target, &Default::default(), &mut |f| findings.push(f), &mut |_, _| {})
+            .unwrap()
+    };
+    let report = audit(&mut findings);
+    assert_eq!((findings.len(), report.checkpoints, report.outside_checkpoints), (0, 3, 3), "{findings:?}");
+    assert_eq!(report.remarks, [""; 0]);
+    assert!(!target.join("keys/checkpoint.key").exists());
+    // It goes on with a key of its own; what the old key signed still counts.
+    append(&target, vec![meeting(4)]);
+    let report = audit(&mut findings);
+    assert_eq!((findings.len(), report.events, report.checkpoints), (0, 60, 4), "{findings:?}");
+    // The database alone can be audited too; what is not there is said.
+    let single = out.path().join("copy.db");
+    greffier::archive::backup(made.path(), &single, &mut |_| {}).unwrap();
+    let report =
+        greffier::archive::audit::audit(&single, &Default::default(), &mut |f| findings.push(f), &mut |_, _| {})
+            .unwrap();
+    assert_eq!((findings.len(), report.remarks.len()), (0, 2), "{:?}", report.remarks);
+}
+
+/// Audits and backups see one moment each, whatever is written and signed meanwhile.
+#[test]
+fn an_archive_that_is_being_written_is_good_at_every_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    append(dir.path(), vec![meeting(1)]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let clock = std::sync::Arc::new(greffier::clock::SystemClock);
+                let archive = greffier::archive::Archive::open(dir.path(), clock).unwrap();
+                let key = SigningKey::load_or_create(&archive.layout().keys, archive.origin()).unwrap();
+                let key = std::sync::Arc::new(key);
+                for n in 2..=250u8 {
+                    if stop.load(std::sync::atomic::Ordering::SeqCst) {
+                        break;
+                    }
+                    archive.sink().append(&source(), meeting(n)).await.unwrap();
+                    archive.checkpoint(key.clone()).await.unwrap().unwrap();
+                }
+                archive.close().await.unwrap();
+            });
+        });
+        let mut findings = Vec::new();
+        let mut audit = |path: &std::path::Path| {
+            greffier::archive::audit::audit(path, &Default::default(), &mut |f| findings.push(f), &mut |_, _| {})
+                .unwrap()
+        };
+        let mut sizes = Vec::new();
+        // Enough rounds to meet writes, and more on a machine where the writer is slow to start.
+        for n in 0..200 {
+            if n >= 4 && sizes.first() < sizes.last() {
+                break;
+            }
+            sizes.push(audit(dir.path()).events);
+            let target = dir.path().join(format!("copy{n}"));
+            greffier::archive::backup(dir.path(), &target, &mut |_| {}).unwrap();
+            sizes.push(audit(&target).events);
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        writer.join().unwrap();
+        assert_eq!(findings, []);
+        assert!(sizes.is_sorted() && sizes.first() < sizes.last(), "{sizes:?}");
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Checkpoints from the archive and from outside, checked and brought into one order.
 
+use std::collections::VecDeque;
 use std::io::BufRead;
 
 use super::{AuditRows, CheckpointRow};
@@ -8,6 +9,9 @@ use crate::integrity::finding::{Finding, FindingKind};
 use crate::integrity::merkle::Hash;
 use crate::integrity::verify::walk::{Step, Walk};
 use crate::model::Timestamp;
+
+/// So many of the archive's newest checkpoints are remembered by their text.
+const RECENT: usize = 16;
 
 /// Where a checkpoint was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,10 @@ pub struct Checkpoints {
     pub outside: u64,
     /// Some could not be checked, because no public key is known.
     pub unchecked: bool,
+    /// The file outside ends with a piece of a note that the archive holds whole.
+    pub torn_end: bool,
+    /// Texts of the newest checkpoints in the archive.
+    recent: VecDeque<String>,
 }
 
 impl Checkpoints {
@@ -76,6 +84,10 @@ impl Checkpoints {
             }
             next = key(&row).saturating_add(1);
             let said = Note::parse(&row.text).and_then(|note| self.open(&note, keys));
+            if self.recent.len() >= RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(row.text.clone());
             match said {
                 Err(error) => tell(bad(place, &error.to_string())),
                 Ok(said) if said.origin != rows.origin() => tell(bad(place, "it speaks of another log")),
@@ -128,8 +140,12 @@ impl Checkpoints {
                 }
             }
         }
-        if let Some((place, _, error)) = torn {
-            tell(bad(place, &error.to_string()));
+        if let Some((place, raw, error)) = torn {
+            // A power cut, or a copy made while it was being written; the recorder writes it again.
+            self.torn_end = self.recent.iter().any(|text| text.starts_with(raw.trim_end_matches('\n')));
+            if !self.torn_end {
+                tell(bad(place, &error.to_string()));
+            }
         }
     }
 
