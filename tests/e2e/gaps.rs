@@ -47,7 +47,7 @@ async fn play(case: &'static Case) {
     );
     if *loses {
         steps += "{ do = \"wait_for\", what = \"connected\", in = \"m\", within_ms = 60000 },\n\
-                  { do = \"invite_chat\", in = \"c\", by = \"cai\", text = \"again\" },\n\
+                  { do = \"invite_chat\", in = \"c\", by = \"cai\", text = \"written after it, in c\" },\n\
                   { do = \"wait_for\", what = \"connected\", in = \"c\", within_ms = 60000 },\n";
     }
     steps += "{ do = \"say\", in = \"m\", by = \"bob\", text = \"after, in m\" },\n\

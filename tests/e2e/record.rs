@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// Times are cut to milliseconds on both sides.
 const ROUNDING_MS: i64 = 2;
+/// How long the news of a loss may be on its way: a gap begins when the recorder learns of it.
+const LATENCY_MS: i64 = 250;
 
 /// All events in the order of the log.
 pub struct Record {
@@ -143,7 +145,7 @@ impl Record {
         let gaps = self.gaps(conversation);
         let inside = gaps
             .iter()
-            .any(|(from, to, _)| (from - ROUNDING_MS..=to + ROUNDING_MS).contains(&said.time_ms));
+            .any(|(from, to, _)| (from - LATENCY_MS..=to + ROUNDING_MS).contains(&said.time_ms));
         assert!(
             outside || inside,
             "{:?} ({:?}) at {} was not heard and no gap says so: {gaps:?}\n{}",

@@ -38,7 +38,6 @@ pub struct Recorder {
     log: Log,
     /// Number of lines so far; closed when standard error is, which is when the process ends.
     grown: watch::Receiver<usize>,
-    pub started: Instant,
 }
 
 impl Recorder {
@@ -57,7 +56,7 @@ impl Recorder {
                 tell.send_modify(|n| *n += 1);
             }
         });
-        Recorder { child, log, grown, started: Instant::now() }
+        Recorder { child, log, grown }
     }
 
     pub fn pid(&self) -> u32 {

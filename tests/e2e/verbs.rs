@@ -68,7 +68,7 @@ async fn the_demo_ends_with_an_archive_that_verifies_and_tells_of_its_gap() {
     let output = run(words(&["demo", "--exit-when-done", "--listen", "127.0.0.1:0", "--data", data])).await;
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.contains(data) && told.contains("gap"), "{told}");
+    assert!(told.contains(data) && told.contains("GAP"), "{told}");
     let verified = run(words(&["verify", "--archive", data])).await;
     assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
     let all = ["export", "--archive", data, "--since", "1970-01-01T00:00:00Z", "--format", "jsonl", "--output", "-"];
