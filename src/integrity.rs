@@ -9,6 +9,7 @@
 //! Everything here is pure: no SQL, no async, no clock. Files are touched only for the key and the checkpoint file.
 
 pub mod checkpoint;
+pub mod export_check;
 pub mod finding;
 pub mod leaf;
 pub mod merkle;

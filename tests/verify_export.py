@@ -265,6 +265,8 @@ def verify(path, key):
                 findings.append("checkpoint: %s" % (error if isinstance(error, Bad) else "malformed"))
         if not key:
             notes.append("the key was taken from the manifest; compare it with the one you trust: %s" % vkey)
+    elif key:
+        findings.append("checkpoint: there is none, nothing is signed by the key that was given")
     else:
         notes.append("no checkpoint: nothing is signed")
     expected = [os.path.basename(path)] + ([os.path.basename(path) + ".proofs.jsonl"] if manifest["format"] == "jsonl" else [])

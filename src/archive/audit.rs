@@ -82,11 +82,11 @@ pub fn audit(
         report.remarks.push("signatures of checkpoints were not checked: there is no public key at hand".into());
     }
 
-    let (envelopes, derived) = (Rows::open(path)?, Rows::open(path)?);
+    let (envelopes, derived, pages) = (Rows::open(path)?, Rows::open(path)?, Reader::open(path)?);
     let bounds = log.bounds();
     let total = bounds.event.saturating_mul(2).saturating_add(bounds.envelope);
     let done = &[AtomicU64::new(0), AtomicU64::new(0)];
-    let (bodies, drift, keyed) = std::thread::scope(|scope| {
+    let (bodies, drift, keyed, pages) = std::thread::scope(|scope| {
         let bodies = scope.spawn(move || {
             let mut kept = Kept::default();
             let seen = audit_envelopes(&envelopes, &mut |finding| kept.push(finding), &mut |n| {
@@ -101,19 +101,18 @@ pub fn audit(
             });
             kept
         });
+        let pages = scope.spawn(move || pages.file_damage());
         let others = || done[0].load(Ordering::Relaxed).saturating_add(done[1].load(Ordering::Relaxed));
         audit_log(&log, checkpoints, &mut report, tell, &mut |n| {
             progress(n.saturating_add(others()).min(total), total)
         });
         let mut keyed = Kept::default();
         dedupe::check(&log, &bounds, &mut |finding| keyed.push(finding));
-        while !(bodies.is_finished() && drift.is_finished()) {
+        while !(bodies.is_finished() && drift.is_finished() && pages.is_finished()) {
             progress(bounds.event.saturating_add(others()).min(total), total);
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
-        // A panic in a part of the audit is a defect of this program, and goes on as one.
-        let bodies = bodies.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (bodies, drift.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), keyed)
+        (joined(bodies), joined(drift), keyed, joined(pages))
     });
     let (bodies, (envelopes, bytes)) = bodies;
     report.envelopes = envelopes;
@@ -159,8 +158,24 @@ pub fn audit(
             count(Finding::of(FindingKind::ProjectionDrift, what), &mut report, tell);
         }
     }
+    // What a walk over the tables does not see: an index that hides a row from questions, say.
+    match pages {
+        Ok(lines) => lines.into_iter().for_each(|line| {
+            let what = format!("SQLite's own check: {}", line.replace('\n', " "));
+            count(Finding::of(FindingKind::Unreadable, what), &mut report, tell);
+        }),
+        Err(error) => {
+            let what = format!("SQLite's own check cannot be done: {error}");
+            count(Finding::of(FindingKind::Unreadable, what), &mut report, tell);
+        }
+    }
     progress(total, total);
     Ok(report)
+}
+
+/// A panic in a part of the audit is a defect of this program, and goes on as one.
+fn joined<T>(part: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn count(finding: Finding, report: &mut Report, tell: &mut dyn FnMut(Finding)) {
@@ -412,8 +427,21 @@ impl AuditRows for Rows {
             envelope: highest("envelope", "SELECT max(id) FROM envelope"),
             // The highest node of level 1 stands for two events; every complete pair has one.
             nodes: highest("node", "SELECT max((idx + 1) << level) FROM node WHERE level = 1"),
+            below: Vec::new(),
             trouble: Vec::new(),
         };
+        for (table, sql) in [
+            ("event", "SELECT min(seq) FROM event"),
+            ("content", "SELECT min(seq) FROM content"),
+            ("envelope", "SELECT min(id) FROM envelope"),
+            ("checkpoint", "SELECT min(id) FROM checkpoint"),
+        ] {
+            // A beginning that cannot be read shows in the walk over the table.
+            let lowest = self.conn().query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
+            if lowest.is_ok_and(|lowest| lowest.is_some_and(|lowest| lowest < 1)) {
+                bounds.below.push(table);
+            }
+        }
         if bounds.event == 0 && !trouble.is_empty() {
             bounds.event = bounds.content.max(bounds.dedupe).max(bounds.nodes);
         }

@@ -10,6 +10,7 @@ use super::output::{Colour, Out};
 use super::{ArchiveArg, Exit, Globals};
 use crate::archive::audit::{AuditOptions, audit as audit_archive};
 use crate::integrity::checkpoint::VerifyingKey;
+use crate::integrity::export_check::verify_export;
 use crate::integrity::finding::{Finding, Report};
 
 /// Recomputes every hash and signature; reports everything that was altered
@@ -26,6 +27,7 @@ somebody else holds: keep copies of checkpoints.txt elsewhere and name one with 
   greffier verify
   greffier verify --archive /backup/greffier-2026-11-21
   greffier verify --checkpoints /mnt/notary/checkpoints.txt
+  greffier verify --export case-17.jsonl --key checkpoint.pub
   greffier verify --json | jq 'select(.finding)'
 
 Exit status 4 if anything was altered; the first bad seq is named on standard error.")]
@@ -34,7 +36,12 @@ pub(super) struct Verify {
     #[arg(long, value_name = "FILE")]
     checkpoints: Option<PathBuf>,
 
-    /// File with the public key that counts [default: keys/checkpoint.pub beside the archive]
+    /// Verify this export instead of an archive: its file, with manifest and proofs beside it
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["archive", "checkpoints"])]
+    export: Option<PathBuf>,
+
+    /// File with the public key that counts [default: keys/checkpoint.pub beside the archive; for an export, the key that its
+    /// own manifest names, which shows only that it agrees with itself]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
@@ -69,11 +76,16 @@ struct Summary<'a> {
 
 impl Verify {
     pub(super) fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
-        let database = self.archive.layout(globals)?.database;
         let keys = self.key.as_deref().map(read_keys).transpose()?;
-        let options = AuditOptions { checkpoints: self.checkpoints, keys };
+        let form = if self.json { Form::Json } else { Form::Text };
         let mut out = Out::new();
-        let exit = audit(&database, &options, &mut out, if self.json { Form::Json } else { Form::Text })?;
+        let exit = match &self.export {
+            Some(file) => told(file, &mut out, form, |tell, _| Ok(verify_export(file, keys.as_deref(), tell)?))?,
+            None => {
+                let database = self.archive.layout(globals)?.database;
+                audit(&database, &AuditOptions { checkpoints: self.checkpoints, keys }, &mut out, form)?
+            }
+        };
         out.finish()?;
         Ok(exit)
     }
@@ -90,6 +102,16 @@ fn read_keys(path: &Path) -> anyhow::Result<Vec<VerifyingKey>> {
 
 /// Audits an archive, tells every finding, and says how it came out.
 pub(super) fn audit(database: &Path, options: &AuditOptions, out: &mut Out, form: Form) -> anyhow::Result<Exit> {
+    told(database, out, form, |tell, progress| Ok(audit_archive(database, options, tell, progress)?))
+}
+
+/// Runs an audit of what lies at `path`, which is given where to tell findings and progress, and says how it came out.
+fn told(
+    path: &Path,
+    out: &mut Out,
+    form: Form,
+    run: impl FnOnce(&mut dyn FnMut(Finding), &mut dyn FnMut(u64, u64)) -> anyhow::Result<Report>,
+) -> anyhow::Result<Exit> {
     let bar = ProgressBar::new(0);
     bar.set_style(super::bar_style("verifying", "{pos}/{len} rows"));
     let mut unwritten = None;
@@ -103,7 +125,7 @@ pub(super) fn audit(database: &Path, options: &AuditOptions, out: &mut Out, form
             unwritten.get_or_insert(error);
         }
     };
-    let report = audit_archive(database, options, &mut tell, &mut |done, total| {
+    let report = run(&mut tell, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;
@@ -113,7 +135,7 @@ pub(super) fn audit(database: &Path, options: &AuditOptions, out: &mut Out, form
     }
     match form {
         Form::Json => out.json(&Line::Summary(Summary { intact: report.is_good(), report: &report }))?,
-        Form::Text => in_words(database, &report, out)?,
+        Form::Text => in_words(path, &report, out)?,
     }
     out.flush()?;
     if report.is_good() {
@@ -121,11 +143,11 @@ pub(super) fn audit(database: &Path, options: &AuditOptions, out: &mut Out, form
     }
     let first = report.first_seq.map_or_else(String::new, |seq| format!("; first bad seq {seq}"));
     let total: u64 = report.findings.values().sum();
-    super::remark(&format!("{} is not what was recorded: {total} findings{first}", database.display()));
+    super::remark(&format!("{} is not what was recorded: {total} findings{first}", path.display()));
     Ok(Exit::Violated)
 }
 
-fn in_words(database: &Path, report: &Report, out: &mut Out) -> anyhow::Result<()> {
+fn in_words(path: &Path, report: &Report, out: &mut Out) -> anyhow::Result<()> {
     for remark in &report.remarks {
         out.line(&format!("note: {remark}"))?;
     }
@@ -137,7 +159,7 @@ fn in_words(database: &Path, report: &Report, out: &mut Out) -> anyhow::Result<(
         "{} events, {} envelopes, {} checkpoints in it and {} outside; log {}",
         report.events, report.envelopes, report.checkpoints, report.outside_checkpoints, report.origin
     );
-    out.ours(&format!("{verdict}  {}: {seen}", database.display()))?;
+    out.ours(&format!("{verdict}  {}: {seen}", path.display()))?;
     if let Some(root) = &report.root {
         out.line(&format!("        root {root}"))?;
     }

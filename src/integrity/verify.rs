@@ -114,6 +114,8 @@ pub struct Bounds {
     pub nodes: u64,
     /// Highest id of an envelope.
     pub envelope: u64,
+    /// Tables with rows numbered below 1, which no walk over the log would meet.
+    pub below: Vec<&'static str>,
     /// Tables whose end cannot be read, and why.
     pub trouble: Vec<String>,
 }
@@ -153,6 +155,9 @@ pub fn audit_log(
     };
     for trouble in &bounds.trouble {
         tell(Finding::of(FindingKind::Unreadable, trouble.clone()));
+    }
+    for table in &bounds.below {
+        tell(Finding::of(FindingKind::Reordered, format!("table {table} has rows numbered below 1")));
     }
     let mut audit = Audit {
         rows,

@@ -228,6 +228,13 @@ fn export_to_a_file_comes_whole_and_overwrites_nothing() {
     assert_eq!(files("out"), ["out.jsonl", "out.jsonl.manifest.json", "out.jsonl.proofs.jsonl"]);
     let ran = place.run(&args);
     assert_eq!((ran.status, ran.stderr.lines().count()), (1, 1), "{}", ran.stderr);
+    assert_eq!(place.run(&["verify", "--export", "out.jsonl"]).status, 0);
+    let file = place.0.path().join("out.jsonl");
+    let altered = std::fs::read_to_string(&file).expect("export").replace("größer", "kleiner");
+    std::fs::write(&file, altered).expect("write");
+    let ran = place.run(&["verify", "--export", "out.jsonl"]);
+    assert_eq!((ran.status, ran.stderr.lines().count()), (4, 1), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("seq 4: "), "{}", ran.stdout);
     let ran = place.run(&["export", "--since", "2030-01-01", "--format", "text", "--output", "none.txt"]);
     assert_eq!(ran.status, 3);
     assert_eq!(files("none"), [""; 0]);

@@ -10,7 +10,7 @@ use crate::{greffier, run};
 /// A running `serve`; killed when a test fails.
 struct Serving {
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Option<BufReader<ChildStderr>>,
     address: String,
 }
 
@@ -19,17 +19,20 @@ impl Serving {
     fn start(dir: &Path) -> Serving {
         let mut command = Command::new(greffier(dir).get_program());
         command.current_dir(dir).arg("serve").env_remove("GREFFIER_CONFIG").env_remove("RUST_LOG");
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        // Owned before anything can fail, so that it is always killed and waited for.
+        let mut serving = Serving { child, log: None, address: String::new() };
+        let mut log = BufReader::new(serving.child.stderr.take().expect("piped"));
         let mut line = String::new();
-        loop {
+        while serving.address.is_empty() {
             line.clear();
             assert!(log.read_line(&mut line).expect("log") > 0, "ended before it listened");
             if let Some((_, rest)) = line.split_once("listening on http://") {
-                let address = rest.split('/').next().expect("address").to_owned();
-                return Serving { child, log, address };
+                serving.address = rest.split('/').next().expect("address").to_owned();
             }
         }
+        serving.log = Some(log);
+        serving
     }
 
     fn get(&self, path: &str) -> (u16, String) {
@@ -49,7 +52,7 @@ impl Serving {
     /// Waits for the end: exit status and the rest of the log.
     fn end(&mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
-        self.log.read_to_string(&mut rest).expect("log");
+        self.log.take().expect("not ended yet").read_to_string(&mut rest).expect("log");
         (self.child.wait().expect("wait").code(), rest)
     }
 }

@@ -197,3 +197,17 @@ fn copy_dir(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Runs the independent verifier; gives its exit status and what it said.
+pub fn python(arguments: &[&str]) -> (i32, String) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verify_export.py");
+    let output = std::process::Command::new("python3")
+        .arg("-B")
+        .arg(script)
+        .args(arguments)
+        .env("PYTHONIOENCODING", "utf-8")
+        .output()
+        .expect("python3 is there: the independent verifier is written in it");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+}

@@ -30,7 +30,7 @@ fn an_untouched_archive_is_good() {
     let (findings, report) = made.audit();
     assert_eq!(findings, []);
     assert_eq!((report.events, report.envelopes, report.checkpoints, report.outside_checkpoints), (45, 45, 3, 3));
-    assert_eq!(report.remarks, [String::new(); 0]);
+    assert_eq!(report.remarks, [""; 0]);
     let reader = made.reader();
     assert_eq!(report.root, Some(greffier::integrity::hex(&root_at(&reader, 45).unwrap())));
     let empty = archive_of(vec![]);
@@ -86,9 +86,28 @@ fn each_change_of_a_row_is_named_with_its_seq() {
         ("UPDATE checkpoint SET size = 29 WHERE id = 2", vec![(BadSignature, None)]),
         ("UPDATE checkpoint SET text = 'x' WHERE id = 2", vec![(BadSignature, None)]),
         ("DELETE FROM checkpoint WHERE id = 2", vec![(MissingRow, None)]),
+        // An index that hides event 20 from its conversation's transcript.
+        (
+            "CREATE TEMP TABLE old AS SELECT sql FROM sqlite_schema WHERE name = 'event_by_conversation';
+             DROP INDEX event_by_conversation;
+             CREATE INDEX event_by_conversation ON event (conversation, at) WHERE conversation IS NOT NULL AND seq <> 20;
+             PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = (SELECT sql FROM old) WHERE name = 'event_by_conversation'",
+            vec![(Unreadable, None)],
+        ),
     ] {
         finds(&good, sql, &expected);
     }
+}
+
+#[test]
+fn a_planted_event_below_the_log_is_found() {
+    let made = three_meetings();
+    made.tamper(
+        "INSERT INTO event (seq, connector, conversation, kind, source_time, recorded_at, envelope, content, leaf)
+         SELECT 0, connector, conversation, kind, source_time, recorded_at, envelope, content, leaf FROM event WHERE seq = 5",
+    );
+    assert!(found(&made).contains(&(FindingKind::Reordered, None)));
 }
 
 #[test]

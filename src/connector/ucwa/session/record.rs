@@ -4,7 +4,7 @@
 //! conversation, nothing else. Every event of a batch ends as one or more of our events, as `platform.event`, or as a
 //! repetition of something recorded; then its envelope counts as interpreted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -63,6 +63,7 @@ impl Session {
         history: bool,
     ) {
         let hints = self.hints(&batch);
+        let ends = self.ends(&batch);
         let incarnation = self.incarnation();
         let mut ordinals: BTreeMap<String, usize> = BTreeMap::new();
         let mut items = Vec::new();
@@ -77,7 +78,8 @@ impl Session {
                 );
                 let ordinal = ordinals.entry(base.clone()).or_default();
                 *ordinal += 1;
-                let hint = hints.get(&href).cloned().unwrap_or_default();
+                let mut hint = hints.get(&href).cloned().unwrap_or_default();
+                hint.ends = ends.contains(&sender_href);
                 items.push(Item {
                     envelope: Some(id),
                     key: format!("{base}|{ordinal}"),
@@ -128,6 +130,15 @@ impl Session {
             }
         }
         hints
+    }
+
+    /// The conversations that end in a batch.
+    fn ends(&self, batch: &Batch) -> BTreeSet<TalkKey> {
+        let over = |e: &&ChannelEvent| {
+            let state = e.resource.as_ref().and_then(|r| r.text("state"));
+            e.link.rel == "conversation" && (e.kind == EventType::Deleted || state == Some("Disconnected"))
+        };
+        batch.senders.iter().flat_map(|s| &s.events).filter(over).map(|e| self.key(&e.link.href)).collect()
     }
 
     /// Asks for the participants of a batch side by side instead of one after the other.
@@ -702,6 +713,8 @@ impl Session {
                 }
                 self.say(talk, item, Kind::RecordingStarted, Content::default());
             }
+            // Messaging that ends with its conversation did not stop while the conversation went on.
+            Some("Disconnected" | "Disconnecting") if item.hint.ends => {}
             Some("Disconnected" | "Disconnecting") if talk.recording => {
                 let reason = item.event.reason.clone();
                 let why = reason.as_ref().and_then(|r| r.subcode.clone().or(r.code.clone()));
