@@ -63,7 +63,8 @@ async fn short_faults_of_the_channel_cost_nothing_and_leave_no_gap() {
 /// The same while joining: whatever is asked first fails once.
 #[tokio::test(flavor = "multi_thread")]
 async fn short_faults_while_signing_in_and_joining_cost_nothing() {
-    let parts = ["accept", "messagingInvitations?conversation", "/participants", "makeMeAvailable", "/messaging/messages"];
+    let parts =
+        ["accept", "messagingInvitations?conversation", "/participants", "makeMeAvailable", "/messaging/messages"];
     let kinds = ["status\", status = 503", "reset", "unauthorized", "invalid_ticket", "html\", status = 502"];
     let mut steps = String::new();
     for (n, kind) in kinds.iter().enumerate() {

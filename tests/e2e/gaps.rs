@@ -17,8 +17,18 @@ struct Case {
 const CASES: &[Case] = &[
     Case { name: "resync", fault: "kind = \"resync\"", loses: false, cause: "resync" },
     Case { name: "resume", fault: "kind = \"resume\"", loses: true, cause: "resume" },
-    Case { name: "application lost", fault: "kind = \"kill_application\"", loses: true, cause: "ended the application" },
-    Case { name: "application expired", fault: "kind = \"expire_application\"", loses: true, cause: "ended the application" },
+    Case {
+        name: "application lost",
+        fault: "kind = \"kill_application\"",
+        loses: true,
+        cause: "ended the application",
+    },
+    Case {
+        name: "application expired",
+        fault: "kind = \"expire_application\"",
+        loses: true,
+        cause: "ended the application",
+    },
     Case { name: "pool restarted", fault: "kind = \"down\", for_ms = 1500, lost = true", loses: true, cause: "" },
     Case { name: "down for 20 s", fault: "kind = \"down\", for_ms = 20000", loses: false, cause: "interrupted" },
 ];

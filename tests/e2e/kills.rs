@@ -19,7 +19,8 @@ fn wall_ms() -> i64 {
 
 /// Two meetings and a chat side by side; people come and go, and are only links to be looked up.
 fn steps() -> String {
-    let wait = |talk: &str| format!("{{ do = \"wait_for\", what = \"connected\", in = \"{talk}\", within_ms = 60000 }},\n");
+    let wait =
+        |talk: &str| format!("{{ do = \"wait_for\", what = \"connected\", in = \"{talk}\", within_ms = 60000 }},\n");
     let say = |talk: &str, by: &str, what: &str| {
         format!("{{ do = \"say\", in = \"{talk}\", by = \"{by}\", text = \"{what} {{i}} in {talk}\" }},\n")
     };
@@ -55,7 +56,8 @@ fn latest_ms(ledger: &Ledger) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_loses_nothing_acknowledged_and_says_where_it_was_deaf() {
-    let seed = std::env::var("GREFFIER_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed =
+        std::env::var("GREFFIER_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("random kills: GREFFIER_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let pool = "link_only = [\"participant\", \"conversation\"], medium_ms = 200, max_events = 7";
@@ -98,7 +100,11 @@ async fn killed_again_and_again_it_loses_nothing_acknowledged_and_says_where_it_
     recorder.terminate().await;
 
     let (record, ledger) = rig.settle().await;
-    println!("{} events; {} messages acknowledged, none lost or twice", record.events.len(), ledger.acknowledged().count());
+    println!(
+        "{} events; {} messages acknowledged, none lost or twice",
+        record.events.len(),
+        ledger.acknowledged().count()
+    );
     assert!(ledger.acknowledged().count() > 500, "the pool has said too little to prove anything");
     for talk in TALKS {
         let some = ledger.said_in(talk).find(|e| e.acknowledged()).and_then(|e| e.text.clone()).unwrap();

@@ -40,7 +40,9 @@ async fn a_stranger_is_declined_and_his_words_stay_in_the_envelope() {
     steps += "{ do = \"invite_meeting\", in = \"trap\", by = \"mallory\", people = [\"ann\"], from_link = true },\n";
     steps += &wait("left", "trap");
     // The server accepts by itself; then the recorder must leave again.
-    steps += &format!("{{ do = \"invite_chat\", in = \"push\", by = \"mallory\", text = \"{WORDS}2\", auto_accept = true }},\n");
+    steps += &format!(
+        "{{ do = \"invite_chat\", in = \"push\", by = \"mallory\", text = \"{WORDS}2\", auto_accept = true }},\n"
+    );
     steps += &say("push", "mallory", &format!("{WORDS}3"));
     steps += &wait("joined", "push");
     steps += &wait("left", "push");
@@ -60,7 +62,10 @@ async fn a_stranger_is_declined_and_his_words_stay_in_the_envelope() {
     assert_eq!(by("invitation.accepted", "sip:ann@contoso.example"), 1);
     assert_eq!((record.count("conversation.started"), record.count("notice.sent")), (1, 1), "{}", record.told());
     assert_eq!(happened(&ledger, Happened::RecorderSaid, "push"), 0);
-    assert_eq!(happened(&ledger, Happened::RecorderJoined, "spam") + happened(&ledger, Happened::RecorderJoined, "trap"), 0);
+    assert_eq!(
+        happened(&ledger, Happened::RecorderJoined, "spam") + happened(&ledger, Happened::RecorderJoined, "trap"),
+        0
+    );
     for event in &record.events {
         assert!(!event.to_string().contains(WORDS), "{event}");
     }
@@ -70,12 +75,16 @@ async fn a_stranger_is_declined_and_his_words_stay_in_the_envelope() {
     let reader = Reader::open(rig.archive()).unwrap();
     let ids = reader.envelope_ids(EnvelopeId(0), 10_000).unwrap();
     let bodies = ids.iter().map(|id| reader.envelope(*id).unwrap().unwrap().envelope.body);
-    assert!(bodies.into_iter().any(|body| String::from_utf8_lossy(&body).contains(WORDS)), "the envelope is as received");
+    assert!(
+        bodies.into_iter().any(|body| String::from_utf8_lossy(&body).contains(WORDS)),
+        "the envelope is as received"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_are_refused_and_do_not_disturb_what_is_recorded() {
-    let mut steps = String::from("{ do = \"invite_other\", in = \"call\", by = \"ann\", rel = \"phoneAudioInvitation\" },\n");
+    let mut steps =
+        String::from("{ do = \"invite_other\", in = \"call\", by = \"ann\", rel = \"phoneAudioInvitation\" },\n");
     steps += &wait("left", "call");
     steps += "{ do = \"invite_other\", in = \"video\", by = \"ann\", rel = \"audioVideoInvitation\" },\n";
     steps += &wait("left", "video");
@@ -88,7 +97,10 @@ async fn calls_are_refused_and_do_not_disturb_what_is_recorded() {
     assert_eq!((record.count("invitation.received"), record.count("invitation.declined")), (4, 3), "{}", record.told());
     let modality = |e: &Value| e["detail"]["modality"].as_str().is_some_and(|m| m.contains("audio"));
     assert!(record.of("invitation.declined").all(modality), "{}", record.told());
-    assert_eq!(happened(&ledger, Happened::RecorderJoined, "call") + happened(&ledger, Happened::RecorderJoined, "video"), 0);
+    assert_eq!(
+        happened(&ledger, Happened::RecorderJoined, "call") + happened(&ledger, Happened::RecorderJoined, "video"),
+        0
+    );
     assert_eq!((record.count("conversation.started"), record.count("capture.gap")), (1, 0), "{}", record.told());
 }
 
@@ -148,9 +160,11 @@ async fn a_chat_that_comes_back_after_idling_is_the_same_conversation() {
 async fn a_chat_that_becomes_a_meeting_stays_one_conversation() {
     let mut steps = String::new();
     for (talk, href) in [("moving", "new"), ("staying", "same")] {
-        steps += &format!("{{ do = \"invite_chat\", in = \"{talk}\", by = \"ann\", text = \"{talk}: first words\" }},\n");
+        steps +=
+            &format!("{{ do = \"invite_chat\", in = \"{talk}\", by = \"ann\", text = \"{talk}: first words\" }},\n");
         steps += &(wait("connected", talk) + &say(talk, "ann", &format!("{talk}: between two")) + ACKNOWLEDGED);
-        steps += &format!("{{ do = \"escalate\", in = \"{talk}\", by = \"ann\", add = [\"bob\"], href = \"{href}\" }},\n");
+        steps +=
+            &format!("{{ do = \"escalate\", in = \"{talk}\", by = \"ann\", add = [\"bob\"], href = \"{href}\" }},\n");
         steps += &(wait("connected", talk) + &say(talk, "bob", &format!("{talk}: among three")) + ACKNOWLEDGED);
     }
     let rig = Rig::new(scenario("", &steps), "").await;
@@ -181,7 +195,8 @@ async fn lobbies_are_waited_in_and_recorded() {
     let (record, _) = recorded(&rig).await;
     let of = |who: &str| -> Vec<(String, Value, Value)> {
         let mine = record.events.iter().filter(|e| e["participant"]["id"] == who);
-        mine.map(|e| (e["kind"].to_string(), e["participant"]["in_lobby"].clone(), e["participant"]["role"].clone())).collect()
+        mine.map(|e| (e["kind"].to_string(), e["participant"]["in_lobby"].clone(), e["participant"]["role"].clone()))
+            .collect()
     };
     let cai = of("sip:cai@contoso.example");
     assert_eq!((cai[0].0.as_str(), &cai[0].1), ("\"participant.joined\"", &Value::Bool(true)), "{cai:?}");

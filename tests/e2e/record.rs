@@ -143,9 +143,7 @@ impl Record {
         let outside = began.is_none_or(|began| said.time_ms <= began + ROUNDING_MS)
             || ended.is_some_and(|ended| said.time_ms + ROUNDING_MS >= ended);
         let gaps = self.gaps(conversation);
-        let inside = gaps
-            .iter()
-            .any(|(from, to, _)| (from - LATENCY_MS..=to + ROUNDING_MS).contains(&said.time_ms));
+        let inside = gaps.iter().any(|(from, to, _)| (from - LATENCY_MS..=to + ROUNDING_MS).contains(&said.time_ms));
         assert!(
             outside || inside,
             "{:?} ({:?}) at {} was not heard and no gap says so: {gaps:?}\n{}",

@@ -112,7 +112,8 @@ impl Rig {
     /// Runs another verb, which must exit with this status; gives its standard output.
     pub async fn ask(&self, arguments: &[&str], status: i32) -> String {
         let output = self.run(arguments).await;
-        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+        let (out, err) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
         assert_eq!(output.status.code(), Some(status), "greffier {arguments:?}\n{out}\n{err}");
         out
     }
@@ -140,14 +141,20 @@ impl Rig {
                     return now;
                 }
             }
-            assert!(Instant::now() < deadline, "waited in vain for {what}; the archive holds\n{}\n{}", now.told(), self.logs());
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {what}; the archive holds\n{}\n{}",
+                now.told(),
+                self.logs()
+            );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
     /// The log as the library reads it now; empty while there is no archive.
     fn peek(&self) -> Record {
-        let events = Reader::open(&self.archive).and_then(|reader| reader.events(Seq(1), 1_000_000)).unwrap_or_default();
+        let events =
+            Reader::open(&self.archive).and_then(|reader| reader.events(Seq(1), 1_000_000)).unwrap_or_default();
         Record::new(events.iter().map(|event| serde_json::to_value(event).unwrap()).collect())
     }
 

@@ -28,7 +28,8 @@ async fn a_backup_made_while_recording_is_whole() {
     let (record, _) = rig.settle().await;
     for copy in &copies {
         rig.ask(&["verify", "--archive", copy], 0).await;
-        let arguments = ["export", "--archive", copy, "--since", "1970-01-01T00:00:00Z", "--format", "jsonl", "--output", "-"];
+        let arguments =
+            ["export", "--archive", copy, "--since", "1970-01-01T00:00:00Z", "--format", "jsonl", "--output", "-"];
         let copied = rig.json(&arguments).await;
         assert!(copied.len() > 50 && copied.len() < record.events.len());
         assert_eq!(copied, record.events[..copied.len()], "a backup is the log up to some moment");
