@@ -296,6 +296,10 @@ pub struct Session {
     closed: BTreeMap<TalkKey, Option<ConversationId>>,
     /// Conversations just identified: their notice may be due.
     notice_due: BTreeSet<TalkKey>,
+    /// Conversations whose notice is about to go out; the intention goes into the next append.
+    notice_meant: Vec<TalkKey>,
+    /// Appends that make such an intention durable.
+    notice_noted: BTreeMap<Ticket, Vec<TalkKey>>,
     /// Invitation texts recorded by this process.
     first_texts: HashSet<String>,
     /// Conversations to look after once the whole batch has been seen: our messaging may be missing.
@@ -350,6 +354,8 @@ impl Session {
             waiting: BTreeSet::new(),
             closed: BTreeMap::new(),
             notice_due: BTreeSet::new(),
+            notice_meant: Vec::new(),
+            notice_noted: BTreeMap::new(),
             first_texts: HashSet::new(),
             wanting: BTreeSet::new(),
             created_at: None,
@@ -589,6 +595,10 @@ impl Session {
         }
         let ticket = self.ticket();
         self.unconfirmed.insert(ticket, None);
+        let meant = std::mem::take(&mut self.notice_meant);
+        if !meant.is_empty() {
+            self.notice_noted.insert(ticket, meant);
+        }
         let append = std::mem::take(&mut self.outbox);
         self.out.push(Action::Store(ticket, append));
     }
@@ -607,6 +617,9 @@ impl Session {
     fn stored(&mut self, ticket: Ticket, envelopes: &[EnvelopeId]) {
         if let Some(Some(batch)) = self.unconfirmed.remove(&ticket) {
             self.batch_stored(batch, envelopes);
+        }
+        for key in self.notice_noted.remove(&ticket).unwrap_or_default() {
+            self.post_notice(&key);
         }
     }
 

@@ -579,15 +579,27 @@ impl Session {
         if talk.part.messaging.as_deref() != Some("Connected") || talk.part.leaving.is_some() || talk.declined {
             return;
         }
-        let Some(href) = talk.part.send.clone() else { return };
+        if talk.part.send.is_none() {
+            return;
+        }
         let (operation, tries) = match &talk.notice {
             Notice::Due => (fresh, 0),
             Notice::Sending { operation, tries, href: None } => (operation.clone(), *tries),
             _ => return,
         };
-        talk.notice = Notice::Sending { operation: operation.clone(), href: None, tries: tries + 1 };
+        talk.notice = Notice::Sending { operation, href: None, tries: tries + 1 };
         talk.changed = true;
-        let Some(mut url) = self.resolve(&href) else { return };
+        self.notice_meant.push(key.clone());
+    }
+
+    /// That the notice goes out is durable: a process that dies now finds its operation in the cursor, and the channel
+    /// tells whether it went out.
+    pub(super) fn post_notice(&mut self, key: &TalkKey) {
+        let Some(talk) = self.talks.get(key).filter(|t| t.part.leaving.is_none() && !t.part.gone) else { return };
+        let (Notice::Sending { operation, href: None, .. }, Some(href)) = (&talk.notice, &talk.part.send) else {
+            return;
+        };
+        let (operation, Some(mut url)) = (operation.clone(), self.resolve(href)) else { return };
         url.query_pairs_mut().append_pair("operationId", &operation);
         let body = Body::Text(self.settings.notice.clone());
         self.call(Purpose::SendNotice { talk: key.clone() }, Method::Post, url, body);

@@ -40,6 +40,13 @@ fn named(title: Option<&str>) -> Option<String> {
     title.map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned)
 }
 
+/// Somebody whose resource cannot be had: the address from the URL, the name from the reference or as last told.
+fn guessed(talk: &Talk, url: &str, title: Option<&str>) -> Person {
+    let id = address_of(url);
+    let name = named(title).or_else(|| talk.roster.get(&id).and_then(|told| told.name.clone()));
+    Person { id, name }
+}
+
 fn person_of(resource: &Resource, title: Option<&str>) -> Option<Person> {
     let id = participant_id(resource.text("uri")?);
     let name = named(resource.text("name")).or_else(|| named(title));
@@ -55,6 +62,14 @@ fn presence_of(resource: &Resource) -> Presence {
 }
 
 impl Session {
+    /// An invitation shows its sender whole: no need to ask again when the same person speaks.
+    pub(super) fn learn_inviter(&self, talk: &mut Talk, invitation: &Resource) {
+        let Some(from) = invitation.embedded("from") else { return };
+        if let (Some(href), Some(person)) = (from.href(), person_of(&from, None)) {
+            talk.people.entry(self.key(href)).or_insert(person);
+        }
+    }
+
     /// The sender of a message: its participant, embedded or linked; else its contact.
     pub(super) fn sender(&mut self, talk: &mut Talk, item: &Item, message: &Resource) -> Who {
         let link = message.links("participant").into_iter().next();
@@ -89,9 +104,9 @@ impl Session {
                     talk.people.insert(url.to_owned(), person.clone());
                     Who::Known(person)
                 }
-                None => Who::Guessed(Person { id: address_of(url), name: named(title) }),
+                None => Who::Guessed(guessed(talk, url, title)),
             },
-            Look::Missing => Who::Guessed(Person { id: address_of(url), name: named(title) }),
+            Look::Missing => Who::Guessed(guessed(talk, url, title)),
         }
     }
 

@@ -19,6 +19,9 @@ const AFTER_WRONG_CREDENTIALS: Duration = Duration::from_secs(15 * 60);
 /// How long batches of an earlier run wait for a sign-in (to look names up) before they are interpreted without.
 const PENDING_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a notice that an earlier run meant to send may take to show in the channel.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Links of the application that we use.
 const LINKS: [(&str, &str); 8] = [
     ("me", "makeMeAvailable"),
@@ -505,6 +508,12 @@ impl Session {
 
     /// Conversations of an earlier run that the living application may still have: look at each.
     fn take_up_talks(&mut self) {
+        // A notice of the earlier run may not have gone out. If it has, the channel tells by then.
+        let doubtful = |t: &Talk| matches!(t.notice, super::talk::Notice::Sending { href: None, .. });
+        let unsure = self.talks.iter().filter(|(_, t)| !t.ended && t.part.state.is_none() && doubtful(t));
+        for key in unsure.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.timers.set(Timer::Notice(key), self.now.plus(NOTICE_PATIENCE));
+        }
         let keys: Vec<TalkKey> = self
             .talks
             .iter()

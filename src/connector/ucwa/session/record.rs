@@ -523,6 +523,7 @@ impl Session {
         if resource.text("direction") == Some("Outgoing") {
             return self.record_other(talk, item);
         }
+        self.learn_inviter(talk, &resource);
         if item.history {
             self.consider(item, &resource, false);
         }

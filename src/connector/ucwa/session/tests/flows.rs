@@ -151,6 +151,40 @@ fn the_notice_goes_out_once_and_counts_when_confirmed() {
     assert_eq!(rig.count_sent(&format!("POST {href}")), 1, "not repeated after a drop or a restart");
 }
 
+/// A rig whose messaging has just been connected; that the notice goes out is not durable yet.
+fn about_to_tell() -> (Rig, String) {
+    let mut rig = Rig::running();
+    rig.joined("a");
+    rig.hold_stores = true;
+    rig.raw_batch(json!([in_conversation("a", vec![messaging_is("a", "Connected")])]), "next");
+    rig.release_one();
+    let post = format!("POST {}/messaging/messages", conversation("a"));
+    assert!(!rig.held.is_empty(), "the intention is handed to the archive");
+    assert_eq!(rig.count_sent(&post), 0, "and only then acted on");
+    (rig, post)
+}
+
+#[test]
+fn a_notice_goes_out_when_its_intention_is_durable() {
+    let (mut rig, post) = about_to_tell();
+    rig.release_stores();
+    assert_eq!(rig.count_sent(&post), 1);
+    assert_eq!(rig.held.len(), 0);
+}
+
+#[test]
+fn a_notice_that_a_killed_process_meant_to_send_goes_out_after_the_restart() {
+    let (mut rig, post) = about_to_tell();
+    rig.store_without_receipt();
+    let talk = talk_is("a", "Conferenced", true)["_embedded"]["conversation"].clone();
+    rig.page("GET", &conversation("a"), 200, talk);
+    rig.page("GET", &format!("{}/messaging", conversation("a")), 200, messaging("a", "Connected"));
+    rig.restart(Duration::from_secs(1));
+    assert_eq!(rig.count_sent(&post), 0, "the channel may still tell that it went out");
+    rig.pass(Duration::from_secs(30));
+    assert_eq!(rig.count_sent(&post), 1);
+}
+
 #[test]
 fn a_failed_notice_is_undelivered() {
     let mut rig = Rig::running();

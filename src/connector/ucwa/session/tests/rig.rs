@@ -206,6 +206,13 @@ impl Rig {
         self.serve();
     }
 
+    /// Confirms the oldest append that was held back, and goes on holding back.
+    pub fn release_one(&mut self) {
+        let (ticket, append) = self.held.remove(0);
+        let ids = self.memory.append(append, self.now);
+        self.give(Input::Stored(ticket, ids));
+    }
+
     /// What was held back becomes durable, but nobody is told.
     pub fn store_without_receipt(&mut self) {
         self.hold_stores = false;
@@ -490,6 +497,12 @@ impl Rig {
 
     /// Alice invites to a meeting; the recorder is in and its messaging is connected.
     pub fn in_meeting(&mut self, id: &str) {
+        self.joined(id);
+        self.batch(json!([in_conversation(id, vec![messaging_is(id, "Connected")])]));
+    }
+
+    /// As [`Rig::in_meeting`], before messaging is connected.
+    pub fn joined(&mut self, id: &str) {
         self.knows(id, "alice@contoso.com", "Alice");
         self.knows(id, "bob@contoso.com", "Bob");
         let started = invitation("onlineMeetingInvitation", &format!("i-{id}"), id, "sip:alice@contoso.com", None);
@@ -498,6 +511,5 @@ impl Rig {
             communication(vec![talk_is(id, "Conferenced", true), completed(&started, "Success")]),
             in_conversation(id, vec![participant(id, "alice@contoso.com", "added"), messaging_is(id, "Disconnected")])
         ]));
-        self.batch(json!([in_conversation(id, vec![messaging_is(id, "Connected")])]));
     }
 }
