@@ -20,7 +20,7 @@ use std::io::Write;
 use super::{ExportError, Format, Seen, Source};
 use crate::archive::Reader;
 use crate::archive::reader::Order;
-use crate::model::{ConversationId, Event, Timestamp};
+use crate::model::{ConversationId, Event, Kind, Timestamp};
 
 use harmless::{name, one_line};
 use line::Lines;
@@ -59,19 +59,20 @@ impl Format for Text {
             return Ok(());
         }
         let mut lines = Lines::default();
+        let mut unread = 0;
         for event in source.events() {
             let event = event?;
             if event.conversation.is_some() {
                 continue;
             }
-            if lines.is_new() {
+            if lines.is_new() && unread == 0 {
                 let before = if first { "" } else { "\n\n" };
                 writeln!(out, "{before}Events of no conversation").map_err(ExportError::output)?;
             }
-            lines.write(&event, out).map_err(ExportError::output)?;
+            unread += show(&event, &mut lines, out)?;
             seen(&event)?;
         }
-        Ok(())
+        footnote(unread, out)
     }
 }
 
@@ -108,6 +109,7 @@ fn transcript(
 ) -> Result<(), ExportError> {
     heading(reader, id, out, options)?;
     let mut lines = Lines::default();
+    let mut unread = 0;
     for event in reader.transcript(id, Order::Time) {
         let event: Event = event?;
         let at = event.source_time.unwrap_or(event.recorded_at);
@@ -117,10 +119,32 @@ fn transcript(
         if options.since.is_some_and(|since| at < since) || options.up_to.is_some_and(|size| event.seq.0 > size) {
             continue;
         }
-        lines.write(&event, out).map_err(ExportError::output)?;
+        unread += show(&event, &mut lines, out)?;
         seen(&event)?;
     }
-    Ok(())
+    footnote(unread, out)
+}
+
+/// Writes an event, or counts it: what the platform told without a kind of ours (typing, protocol details) would bury
+/// what people said.
+fn show(event: &Event, lines: &mut Lines, out: &mut dyn Write) -> Result<u64, ExportError> {
+    if event.kind == Kind::PlatformEvent {
+        return Ok(1);
+    }
+    lines.write(event, out).map_err(ExportError::output)?;
+    Ok(0)
+}
+
+/// Says what is in the record but not in this text.
+fn footnote(unread: u64, out: &mut dyn Write) -> Result<(), ExportError> {
+    match unread {
+        0 => Ok(()),
+        1 => writeln!(out, "\nNot shown: 1 platform.event (typing or a protocol detail); the JSON forms have it."),
+        n => {
+            writeln!(out, "\nNot shown: {n} platform.events (typing, protocol details); the JSON forms have them all.")
+        }
+    }
+    .map_err(ExportError::output)
 }
 
 fn heading(

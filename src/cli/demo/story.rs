@@ -175,6 +175,21 @@ fn in_words(event: &Event) -> String {
         Kind::NoticeSent => format!("told everybody{}", text()),
         Kind::ParticipantJoined => format!("{about} joined{lobby}"),
         Kind::ParticipantLeft => format!("{about} left{}", why()),
+        Kind::ParticipantChanged => {
+            let participant = content.participant.as_ref();
+            let admitted = participant.is_some_and(|p| p.in_lobby == Some(false));
+            let role = participant.and_then(|p| p.role.as_deref()).map(|role| format!(" is {role} now"));
+            format!(
+                "{about}{}",
+                if admitted { " was let in".to_owned() } else { role.unwrap_or_else(|| " changed".into()) }
+            )
+        }
+        Kind::ConversationChanged => match &content.state {
+            Some(state) => format!("conversation is {state} now{}", subject()),
+            None => format!("conversation changed{}", subject()),
+        },
+        Kind::SharingStarted => format!("{who} began to share a screen or program"),
+        Kind::SharingEnded => format!("{who} stopped sharing"),
         Kind::MessageSent => format!("{who} said{}", text()),
         Kind::MessageUndelivered => format!("not delivered{}", text()),
         Kind::CaptureGap => match &content.gap {

@@ -158,7 +158,7 @@ impl NetFailure {
         match self {
             NetFailure::Timeout => "no answer in time",
             NetFailure::Connect => "no connection",
-            NetFailure::Tls => "the TLS certificate or handshake was refused",
+            NetFailure::Tls => "the TLS certificate or handshake was refused (a private authority goes into `ca_file`)",
             NetFailure::Broken => "the connection broke",
             NetFailure::TooLarge => "the answer is larger than a recorder reads",
         }

@@ -95,7 +95,15 @@ impl Lines {
             Kind::RecordingStarted => "- recording started: from here on messages are captured".to_owned(),
             Kind::RecordingStopped => format!("- recording stopped: from here on messages are not captured{reason}"),
             Kind::RecordingFailed => format!("- recording failed{reason}"),
-            Kind::ModalityChanged => format!("- {}: modalities changed{}", self.about(content), facts(content)),
+            Kind::ModalityChanged => {
+                let told =
+                    |key: &str| content.detail.as_ref().and_then(|detail| detail.get(key)?.as_str()).map(one_line);
+                let what = match (told("modality"), told("change")) {
+                    (Some(modality), Some(change)) => format!("{modality} {change}"),
+                    _ => "modalities changed".to_owned(),
+                };
+                format!("- {}: {what}{}", self.about(content), facts(content))
+            }
             Kind::SharingStarted => format!("- {} started sharing{}", self.about(content), facts(content)),
             Kind::SharingEnded => format!("- {} stopped sharing{}", self.about(content), facts(content)),
             Kind::CaptureGap | Kind::PlatformEvent => {

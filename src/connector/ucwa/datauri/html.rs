@@ -389,18 +389,18 @@ mod tests {
     /// Inputs that are quadratic for careless readers. The limit is generous: builds without optimisation run it too.
     #[test]
     fn hostile_html_takes_linear_time() {
-        let million = 1_000_000;
-        let distinct: String = (0..million / 6).map(|n| format!(" a{n:x}")).collect();
+        let size = 240_000;
+        let distinct: String = (0..size / 6).map(|n| format!(" a{n:x}")).collect();
         for (name, html) in [
-            ("text", "word ".repeat(million / 5)),
-            ("bold", "<b>x</b>".repeat(million / 8)),
-            ("deep", "<div>".repeat(million / 5)),
-            ("formatting", (0..million / 12).map(|n| format!("<font a={n}>x<p>")).collect()),
-            ("links", "<a href=x>y".repeat(million / 11)),
+            ("text", "word ".repeat(size / 5)),
+            ("bold", "<b>x</b>".repeat(size / 8)),
+            ("deep", "<div>".repeat(size / 5)),
+            ("formatting", (0..size / 12).map(|n| format!("<font a={n}>x<p>")).collect()),
+            ("links", "<a href=x>y".repeat(size / 11)),
             ("attributes", format!("<p{distinct}>kept</p>")),
-            ("comment", format!("<!--{}", "- ".repeat(million / 2))),
-            ("less-than", "<".repeat(million)),
-            ("ampersand", "&a".repeat(million / 2)),
+            ("comment", format!("<!--{}", "- ".repeat(size / 2))),
+            ("less-than", "<".repeat(size)),
+            ("ampersand", "&a".repeat(size / 2)),
         ] {
             let start = Instant::now();
             let text = html_to_text(&html);

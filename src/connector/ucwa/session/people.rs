@@ -379,8 +379,9 @@ impl Session {
         let actor = match who {
             Who::Waiting => return Flow::Wait,
             Who::Known(person) | Who::Guessed(person) => Some(person),
-            Who::Nobody => None,
+            Who::Nobody => talk.sharer.take(),
         };
+        talk.sharer = actor.clone().filter(|_| kind == Kind::SharingStarted);
         let content = Content {
             actor,
             source_id: Some(item.event.link.href.clone()),

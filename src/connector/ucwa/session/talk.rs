@@ -44,6 +44,9 @@ pub struct Talk {
     pub roster: BTreeMap<String, Presence>,
     /// Participant resources seen, by absolute URL.
     pub people: BTreeMap<String, Person>,
+    /// Who shares a screen or program; the end of sharing does not tell.
+    #[serde(default)]
+    pub sharer: Option<Person>,
     /// A text that came inside the invitation and may come once more as a message.
     pub first_text: Option<FirstText>,
     /// Messages recorded at `started`, by absolute URL; their `completed` is not another message.

@@ -1,0 +1,16 @@
+//! The recorder's own source files, compiled alone: the fuzzer then builds a dozen crates instead of the recorder's
+//! two hundred.
+
+#[path = "../../src/model.rs"]
+pub mod model;
+
+/// As in the recorder.
+#[path = "../../src/connector"]
+pub mod connector {
+    /// As in the recorder.
+    pub mod ucwa {
+        pub mod challenge;
+        pub mod datauri;
+        pub mod wire;
+    }
+}
