@@ -41,10 +41,11 @@ CREATE TABLE envelope (
     content_type TEXT,              -- as received
     size         INTEGER NOT NULL,  -- bytes of the body as received
     encoding     INTEGER NOT NULL CHECK (encoding IN (0, 1)),  -- of `body`: 0 as received, 1 zstd frame
-    body         BLOB    NOT NULL,
     digest       BLOB    NOT NULL,  -- SHA-256 of the body as received; erased with it
     salt         BLOB    NOT NULL,  -- 32 random bytes; erased with the body
-    commitment   BLOB    NOT NULL   -- SHA-256(salt ‖ body as received); in the leaf of each event read from it
+    commitment   BLOB    NOT NULL,  -- SHA-256(salt ‖ head), the head being the columns above and the digest; in the leaf of
+                                    -- each event read from it
+    body         BLOB    NOT NULL   -- last, so that the rest is read without walking through it
 ) STRICT;
 
 -- Envelopes that still have to be interpreted. Working state, not part of the log.

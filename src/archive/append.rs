@@ -1,5 +1,6 @@
 //! What one transaction of the writer stores: envelopes, events, content, leaves, nodes, aliases, cursors.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -11,7 +12,7 @@ use super::number::N;
 use super::projection::{Entry, Projector};
 use super::writer::Trouble;
 use crate::capture::{Append, Appended, Captured, Envelope, EnvelopeId, Origin, Recorded, Source};
-use crate::integrity::leaf::{Header, commitment};
+use crate::integrity::leaf::{EnvelopeHead, Header, commitment};
 use crate::integrity::merkle::{Frontier, Hash};
 use crate::model::{ConversationId, Seq, Timestamp};
 
@@ -155,7 +156,7 @@ impl Writing<'_> {
         let connector = self.connector(source)?;
         let mut here = Vec::with_capacity(batch.envelopes.len());
         for envelope in &batch.envelopes {
-            here.push(self.envelope(connector, envelope)?);
+            here.push(self.envelope(source, connector, envelope)?);
         }
         let mut receipt = Appended {
             envelopes: here.iter().map(|(id, _)| *id).collect(),
@@ -278,10 +279,27 @@ impl Writing<'_> {
         Ok(number)
     }
 
-    fn envelope(&mut self, connector: i64, envelope: &Envelope) -> Result<(EnvelopeId, Hash), Trouble> {
+    fn envelope(
+        &mut self,
+        source: &Source,
+        connector: i64,
+        envelope: &Envelope,
+    ) -> Result<(EnvelopeId, Hash), Trouble> {
         let salt = self.random.salt()?;
-        let commitment = commitment(&salt, &envelope.body);
         let digest: Hash = Sha256::digest(&envelope.body).into();
+        let request = one_line(&envelope.request);
+        let content_type = envelope.content_type.as_deref().map(one_line);
+        let head = EnvelopeHead {
+            connector: &source.connector,
+            platform: &source.platform,
+            received_at: envelope.received_at.micros(),
+            server_date: envelope.server_date.map(Timestamp::micros),
+            request: &request,
+            status: envelope.status,
+            content_type: content_type.as_deref().unwrap_or_default(),
+            digest,
+        };
+        let commitment = commitment(&salt, &head.canonical());
         // Worth the reader's work from an eighth on. A body that cannot be compressed is no error.
         let packed = (envelope.body.len() >= COMPRESS_FROM)
             .then(|| self.state.compressor.compress(&envelope.body).ok())
@@ -291,23 +309,23 @@ impl Writing<'_> {
         self.conn
             .prepare_cached(
                 "INSERT INTO envelope (id, connector, received_at, server_date, request, status, content_type, size, encoding,
-                                       body, digest, salt, commitment)
+                                       digest, salt, commitment, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 id,
                 connector,
-                envelope.received_at.micros(),
-                envelope.server_date.map(Timestamp::micros),
-                envelope.request,
-                envelope.status,
-                envelope.content_type,
+                head.received_at,
+                head.server_date,
+                head.request,
+                head.status,
+                content_type,
                 N::of(envelope.body.len()),
                 packed.is_some(),
-                packed.as_deref().unwrap_or(&envelope.body[..]),
                 digest,
                 salt,
-                commitment
+                commitment,
+                packed.as_deref().unwrap_or(&envelope.body[..]),
             ])?;
         self.state.newest_envelope = id;
         if envelope.pending {
@@ -432,5 +450,14 @@ mod tests {
         let mut random = Random::new();
         let salts: std::collections::HashSet<[u8; 32]> = (0..1000).map(|_| random.salt().unwrap()).collect();
         assert_eq!(salts.len(), 1000);
+    }
+}
+
+/// Control characters would make lines of their own in the canonical head; no URL and no media type has them.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        Cow::Owned(text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
     }
 }

@@ -21,6 +21,7 @@ use super::number::N;
 use super::{ArchiveError, Layout, Reader};
 use crate::integrity::checkpoint::VerifyingKey;
 use crate::integrity::finding::{Finding, FindingKind, Report};
+use crate::integrity::leaf::EnvelopeHead;
 use crate::integrity::merkle::Hash;
 use crate::integrity::verify::checkpoints::Checkpoints;
 use crate::integrity::verify::{
@@ -394,6 +395,13 @@ fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
     })
 }
 
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(number) => Some(number),
+        _ => None,
+    })
+}
+
 fn envelope_of(row: &Row<'_>, unpack: &mut zstd::bulk::Decompressor<'_>) -> rusqlite::Result<EnvelopeRow> {
     let stored = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
     let size = u64::try_from(row.get::<_, i64>(1)?).ok();
@@ -407,7 +415,30 @@ fn envelope_of(row: &Row<'_>, unpack: &mut zstd::bulk::Decompressor<'_>) -> rusq
             _ => Err("its body is not the compressed form of so many bytes"),
         }
     };
-    Ok(EnvelopeRow { id: row.get(0)?, body, digest: hash(row, 4)?, salt: hash(row, 5)?, commitment: hash(row, 6)? })
+    let digest = hash(row, 4)?;
+    let text = |column: usize| -> rusqlite::Result<String> {
+        Ok(row.get_ref(column)?.as_str_or_null().ok().flatten().unwrap_or_default().to_owned())
+    };
+    let (connector, platform, request, content_type) = (text(7)?, text(8)?, text(11)?, text(13)?);
+    let head = EnvelopeHead {
+        connector: &connector,
+        platform: &platform,
+        received_at: number(row, 9)?.unwrap_or(i64::MIN),
+        server_date: number(row, 10)?,
+        request: &request,
+        // Outside its range it was not written by us: any other number makes another head.
+        status: number(row, 12)?.and_then(|status| u16::try_from(status).ok()).unwrap_or(u16::MAX),
+        content_type: &content_type,
+        digest,
+    };
+    Ok(EnvelopeRow {
+        id: row.get(0)?,
+        body,
+        digest,
+        head: head.canonical(),
+        salt: hash(row, 5)?,
+        commitment: hash(row, 6)?,
+    })
 }
 
 impl AuditRows for Rows {
@@ -492,7 +523,9 @@ impl AuditRows for Rows {
             Err(error) => return Page { rows: Vec::new(), end: End::Trouble(error.to_string()) },
         };
         self.page(
-            "SELECT id, size, encoding, body, digest, salt, commitment FROM envelope WHERE id >= ?1 ORDER BY id",
+            "SELECT v.id, v.size, v.encoding, v.body, v.digest, v.salt, v.commitment, n.name, n.platform, v.received_at,
+                 v.server_date, v.request, v.status, v.content_type
+             FROM envelope v LEFT JOIN connector n ON n.id = v.connector WHERE v.id >= ?1 ORDER BY v.id",
             [N(from)],
             ROWS,
             |row| envelope_of(row, &mut unpack),

@@ -34,6 +34,48 @@ pub fn commitment(salt: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(salt).chain_update(bytes).finalize().into()
 }
 
+/// Everything of an envelope that its commitment binds; the body by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvelopeHead<'a> {
+    /// Configured name of the connector.
+    pub connector: &'a str,
+    /// Kind of the connector.
+    pub platform: &'a str,
+    /// Our clock: microseconds since 1970-01-01 UTC.
+    pub received_at: i64,
+    /// The answer's HTTP `Date`: microseconds since 1970-01-01 UTC.
+    pub server_date: Option<i64>,
+    /// What was asked.
+    pub request: &'a str,
+    /// HTTP status; 0 = bytes sent to us.
+    pub status: u16,
+    /// `Content-Type`; empty if there was none.
+    pub content_type: &'a str,
+    /// SHA-256 of the body as received.
+    pub digest: [u8; 32],
+}
+
+impl EnvelopeHead<'_> {
+    /// The bytes that the commitment binds: nine lines, each ended by a line feed.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        push_line(&mut bytes, "greffier/envelope/v1");
+        push_line(&mut bytes, self.connector);
+        push_line(&mut bytes, self.platform);
+        push_signed(&mut bytes, self.received_at);
+        match self.server_date {
+            Some(date) => push_signed(&mut bytes, date),
+            None => bytes.push(b'\n'),
+        }
+        push_line(&mut bytes, self.request);
+        push_number(&mut bytes, u64::from(self.status));
+        push_line(&mut bytes, self.content_type);
+        push_hex(&mut bytes, &self.digest);
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
 fn push_line(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend_from_slice(text.as_bytes());
     bytes.push(b'\n');

@@ -60,6 +60,8 @@ pub struct EnvelopeRow {
     pub body: Result<Vec<u8>, &'static str>,
     /// Stored SHA-256 of the body.
     pub digest: Hash,
+    /// Canonical head made of the stored columns ([`super::leaf::EnvelopeHead`]).
+    pub head: Vec<u8>,
     /// Salt of the commitment.
     pub salt: Hash,
     /// Stored commitment.
@@ -392,13 +394,15 @@ pub fn audit_envelopes(
                 let problem = match &row.body {
                     Err(problem) => Some((*problem).to_owned()),
                     Ok(body) => {
-                        bytes += 2 * body.len() as u64 + 32;
+                        bytes += (body.len() + row.head.len() + 32) as u64;
                         let digest: Hash = Sha256::digest(body).into();
-                        match (digest == row.digest, commitment(&row.salt, body) == row.commitment) {
+                        match (digest == row.digest, commitment(&row.salt, &row.head) == row.commitment) {
                             (true, true) => None,
-                            (false, false) => Some("its body is not what was hashed".to_owned()),
-                            (true, false) => Some("its salt or commitment was changed".to_owned()),
-                            (false, true) => Some("its stored digest was changed".to_owned()),
+                            (false, true) => Some("its body is not what was hashed".to_owned()),
+                            (true, false) => {
+                                Some("its request, status, times, connector, salt or commitment was changed".to_owned())
+                            }
+                            (false, false) => Some("its body or stored digest was changed".to_owned()),
                         }
                     }
                 };

@@ -73,7 +73,7 @@ pub struct EnvelopeRow {
     pub digest: Hash,
     /// Salt of the commitment.
     pub salt: Hash,
-    /// SHA-256 of salt and body.
+    /// SHA-256 of salt and head ([`crate::integrity::leaf::EnvelopeHead`]).
     pub commitment: Hash,
 }
 
