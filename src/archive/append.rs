@@ -432,6 +432,15 @@ fn seconds_named(text: &str) -> Option<u32> {
     text.rsplit('|').find_map(time).and_then(|ms| u32::try_from(ms >> 10).ok())
 }
 
+/// Control characters would make lines of their own in the canonical head; no URL and no media type has them.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        Cow::Owned(text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -450,14 +459,5 @@ mod tests {
         let mut random = Random::new();
         let salts: std::collections::HashSet<[u8; 32]> = (0..1000).map(|_| random.salt().unwrap()).collect();
         assert_eq!(salts.len(), 1000);
-    }
-}
-
-/// Control characters would make lines of their own in the canonical head; no URL and no media type has them.
-fn one_line(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        Cow::Owned(text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
     }
 }
