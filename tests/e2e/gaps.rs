@@ -111,3 +111,21 @@ async fn messaging_that_drops_is_joined_again_and_leaves_a_gap_there_alone() {
     assert_eq!((record.of_in("recording.started", m).count(), record.of_in("recording.started", n).count()), (2, 1));
     assert_eq!(ledger.count(Happened::RecorderSaid), 2, "the notice is not repeated when messaging drops");
 }
+
+/// The news that messaging dropped comes late, because the channel is out when it happens: the gap begins with the
+/// interruption, not with the news.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_during_a_short_outage_is_inside_the_gap() {
+    let steps = "{ do = \"invite_meeting\", in = \"m\", by = \"ann\" },\n{ do = \"wait_for\", what = \"connected\", in = \"m\" },\n\
+         { do = \"say\", in = \"m\", by = \"ann\", text = \"before, in m\" },\n{ do = \"wait_for\", what = \"acknowledged\" },\n\
+         { do = \"fault\", kind = \"down\", for_ms = 3000 },\n{ do = \"drop_messaging\", in = \"m\", after_ms = 500 },\n\
+         { do = \"say\", in = \"m\", by = \"ann\", text = \"nobody writes this down\", after_ms = 500 },\n\
+         { do = \"wait_for\", what = \"connected\", in = \"m\" },\n\
+         { do = \"say\", in = \"m\", by = \"ann\", text = \"after, in m\" },\n{ do = \"wait_for\", what = \"acknowledged\" },\n";
+    let rig = Rig::new(scenario("", steps), "").await;
+    let recorder = rig.start();
+    rig.play().await;
+    recorder.terminate().await;
+    let (record, _) = rig.settle().await;
+    assert_eq!(record.gaps(record.conversation_of("after, in m")).len(), 1, "{}", record.told());
+}

@@ -10,6 +10,7 @@ use crate::model::{Kind, Timestamp};
 use super::super::courier::{CallFailure, CallId};
 use super::super::http::{Answer, Body, Method, NetFailure};
 use super::super::wire::{self, Batch};
+use super::talk::Arrival;
 use super::timers::Timer;
 use super::{Action, Phase, Purpose, Report, Session};
 
@@ -43,8 +44,7 @@ pub struct Channel {
 pub struct Batched {
     batch: Batch,
     url: String,
-    date: Option<Timestamp>,
-    at: Timestamp,
+    arrival: Arrival,
     has_facts: bool,
 }
 
@@ -209,7 +209,7 @@ impl Session {
             }
             // None of the three links: the application's own `events` link is where to begin again.
             _ => {
-                self.store_batch(url, answer, batch, has_facts);
+                self.store_batch(url, answer, batch, has_facts, since);
                 self.channel.failures += 1;
                 return self.verify_application();
             }
@@ -218,7 +218,7 @@ impl Session {
             self.warn("the server asked to resync the event channel; events may have been missed".into());
             self.channel_gap(last_good, "the server asked to resync the event channel");
         }
-        self.store_batch(url, answer, batch, has_facts);
+        self.store_batch(url, answer, batch, has_facts, since);
         if resume {
             self.note("the server closed all conversations after a long silence (resume)".into());
             self.lose_talks("the server closed all conversations (resume)", last_good);
@@ -227,7 +227,8 @@ impl Session {
     }
 
     /// Hands the raw batch and the cursor to the sink in one append; the next P-GET waits for the receipt.
-    fn store_batch(&mut self, url: &Url, answer: &Answer, batch: Batch, has_facts: bool) {
+    /// `earliest`: the beginning of the interruption that this batch ended.
+    fn store_batch(&mut self, url: &Url, answer: &Answer, batch: Batch, has_facts: bool, earliest: Option<Timestamp>) {
         let ticket = self.ticket();
         let envelopes = if has_facts { vec![self.envelope(url.as_str(), answer, true)] } else { Vec::new() };
         let mut cursor = Vec::new();
@@ -239,7 +240,8 @@ impl Session {
         }
         cursor.push(alive(self.now));
         self.channel.storing = true;
-        let batched = Batched { batch, url: url.to_string(), date: answer.server_date, at: self.now, has_facts };
+        let arrival = Arrival { at: self.now, earliest: earliest.unwrap_or(self.now), date: answer.server_date };
+        let batched = Batched { batch, url: url.to_string(), arrival, has_facts };
         self.unconfirmed.insert(ticket, Some(batched));
         self.out.push(Action::Store(ticket, Append { envelopes, cursor, ..Append::default() }));
     }
@@ -255,7 +257,7 @@ impl Session {
         }
         self.batch_for_stop(batched.has_facts);
         if let (true, Some(id)) = (batched.has_facts, envelopes.first()) {
-            self.interpret(*id, &batched.url, batched.batch, batched.at, batched.date, false);
+            self.interpret(*id, &batched.url, batched.batch, batched.arrival, false);
         }
     }
 

@@ -360,6 +360,7 @@ impl Session {
             envelope: None,
             key: format!("asked|{}|{href}|{}|{}", self.incarnation(), self.now.micros(), self.count),
             at: self.now,
+            earliest: self.now,
             date: None,
             sender: "communication".into(),
             sender_href: String::new(),

@@ -15,7 +15,7 @@ use crate::model::{Content, ConversationId, Kind, Message, Reason, Timestamp};
 use super::super::courier::CallFailure;
 use super::super::http::{Answer, Body, Method};
 use super::super::wire::{self, Batch, ChannelEvent, EventType, Resource, Status};
-use super::talk::{FirstText, Hint, Item, Notice, Talk, Uncovered};
+use super::talk::{Arrival, FirstText, Hint, Item, Notice, Talk, Uncovered};
 use super::{Action, AskId, Fetch, FetchSlot, LOOKUPS, Phase, Purpose, Session, TalkKey, Verdict};
 
 /// Being in a conversation without its messages for longer than this is a gap.
@@ -43,8 +43,9 @@ impl Session {
             let url = stored.envelope.request.strip_prefix("GET ").unwrap_or(&stored.envelope.request).to_owned();
             match wire::parse_batch(&stored.envelope.body) {
                 Ok(batch) => {
-                    let (at, date) = (stored.envelope.received_at, stored.envelope.server_date);
-                    self.interpret(stored.id, &url, batch, at, date, history);
+                    let at = stored.envelope.received_at;
+                    let arrival = Arrival { at, earliest: at, date: stored.envelope.server_date };
+                    self.interpret(stored.id, &url, batch, arrival, history);
                 }
                 Err(_) => self.outbox.interpreted.push(stored.id),
             }
@@ -53,15 +54,8 @@ impl Session {
     }
 
     /// Reads one stored batch: acts on it at once and queues it for recording.
-    pub(super) fn interpret(
-        &mut self,
-        id: EnvelopeId,
-        url: &str,
-        batch: Batch,
-        at: Timestamp,
-        date: Option<Timestamp>,
-        history: bool,
-    ) {
+    pub(super) fn interpret(&mut self, id: EnvelopeId, url: &str, batch: Batch, arrival: Arrival, history: bool) {
+        let Arrival { at, earliest, date } = arrival;
         let hints = self.hints(&batch);
         let ends = self.ends(&batch);
         let incarnation = self.incarnation();
@@ -84,6 +78,7 @@ impl Session {
                     envelope: Some(id),
                     key: format!("{base}|{ordinal}"),
                     at,
+                    earliest,
                     date,
                     sender: sender.rel.clone(),
                     sender_href: sender_href.clone(),
@@ -722,7 +717,7 @@ impl Session {
                 self.stop_recording(talk, Some(item), key, reason);
                 if talk.part.leaving.is_none() {
                     talk.uncovered = Some(Uncovered {
-                        since: item.at,
+                        since: item.earliest,
                         cause: match why {
                             Some(why) => format!("disconnected from the messages of the conversation ({why})"),
                             None => "disconnected from the messages of the conversation".into(),

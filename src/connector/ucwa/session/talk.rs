@@ -211,6 +211,17 @@ pub struct Census {
     pub for_leaving: bool,
 }
 
+/// When a batch came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Received at, our clock.
+    pub at: Timestamp,
+    /// Since when, our clock, the channel could have told of it: the beginning of an interruption that it ended.
+    pub earliest: Timestamp,
+    /// HTTP `Date`.
+    pub date: Option<Timestamp>,
+}
+
 /// One event of the channel on its way into the record.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -220,6 +231,8 @@ pub struct Item {
     pub key: String,
     /// Received at, our clock.
     pub at: Timestamp,
+    /// It may have happened from here on, our clock: before `at` when the channel was out just before it came.
+    pub earliest: Timestamp,
     /// HTTP `Date` of the batch.
     pub date: Option<Timestamp>,
     /// Rel of the sender.
