@@ -17,4 +17,6 @@ mod gaps;
 mod kills;
 mod policy;
 mod seed;
+mod stops;
+mod variants;
 mod verbs;
