@@ -16,7 +16,14 @@ pub enum Encoding {
 /// Writes `text` as a data URI. `charset` is the label as it shall stand there; an empty one is left out (UTF-8 bytes).
 pub(super) fn data_uri(mime: &str, text: &str, charset: &str, encoding: Encoding) -> String {
     let label = encoding_rs::Encoding::for_label(charset.as_bytes()).unwrap_or(encoding_rs::UTF_8);
-    let (bytes, ..) = label.encode(text);
+    // The encoding library writes UTF-8 for the two that browsers never send.
+    let bytes: Vec<u8> = if label == encoding_rs::UTF_16LE {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    } else if label == encoding_rs::UTF_16BE {
+        text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+    } else {
+        label.encode(text).0.into_owned()
+    };
     let charset = if charset.is_empty() { String::new() } else { format!(";charset={charset}") };
     match encoding {
         Encoding::Form => format!("data:{mime}{charset},{}", form(&bytes)),
@@ -124,6 +131,7 @@ mod tests {
             data_uri("text/plain", "ü", "windows-1252", Encoding::Form),
             "data:text/plain;charset=windows-1252,%fc"
         );
+        assert_eq!(data_uri("text/plain", "ü", "utf-16le", Encoding::Form), "data:text/plain;charset=utf-16le,%fc%00");
         assert_eq!(data_uri("text/html", "<b>x</b>", "", Encoding::Base64), "data:text/html;base64,PGI+eDwvYj4=");
     }
 

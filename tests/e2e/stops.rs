@@ -16,8 +16,6 @@ fn heard(record: &Record) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_in_time_while_the_pool_is_down_and_takes_up_the_meeting_afterwards() {
-    let more = "{ do = \"wait_for\", what = \"no_application\", within_ms = 1 },\n";
-    let _ = more;
     let rig = Rig::new(scenario("", ONE_MEETING), "").await;
     let recorder = rig.start();
     rig.play().await;
