@@ -75,3 +75,26 @@ async fn a_password_that_changes_in_mid_recording_raises_the_alarm_and_is_not_ha
     assert_eq!(record.count("capture.gap"), 1, "{}", record.told());
     assert_eq!(ledger.count(Happened::RecorderJoined), 1, "{}", record.told());
 }
+
+/// A stop that could tell the pool nothing leaves the recorder in the meeting, as far as the pool is concerned: the next
+/// start finds itself there and goes on recording.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_nobody_heard_is_taken_up_by_the_next_start() {
+    let steps = format!(
+        "{ONE_MEETING}{{ do = \"fault\", kind = \"down\", for_ms = 3000 }},\n\
+         {{ do = \"say\", in = \"m\", by = \"ann\", text = \"while nobody listens\", after_ms = 1000 }},\n\
+         {{ do = \"wait_for\", what = \"polling\", within_ms = 60000 }},\n\
+         {{ do = \"say\", in = \"m\", by = \"ann\", text = \"after it all\" }},\n\
+         {{ do = \"wait_for\", what = \"acknowledged\" }},\n"
+    );
+    let rig = Rig::new(scenario("", &steps), "").await;
+    let recorder = rig.start();
+    let down = rig.pool.wait_ledger(Duration::from_secs(20), |l| l.count(Happened::Fault) == 1).await;
+    assert!(down);
+    recorder.terminate().await;
+    let recorder = rig.start();
+    rig.play().await;
+    recorder.terminate().await;
+    let (record, _) = rig.settle().await;
+    assert_eq!(record.conversation_of("before it all"), record.conversation_of("after it all"));
+}
