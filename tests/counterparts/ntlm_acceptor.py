@@ -1,6 +1,9 @@
 """A small pool whose web tickets are had by NTLM only; the acceptor is the PyPI package `pyspnego`.
 
-Usage: NTLM_USER_FILE=<lines of domain:user:password> ntlm_acceptor.py NTLM|Negotiate
+Usage: NTLM_USER_FILE=<lines of domain:user:password> ntlm_acceptor.py NTLM|Negotiate [CA_FILE]
+
+With a file name it speaks TLS and writes the certificate of its authority into the file; then the token address chooses
+HTTP/2, which it cannot speak, if the client offers that.
 
 Prints `port <number>` once it listens. Paths:
   POST /WebTicket/oauthtoken   needs NTLM on the connection it comes by; gives a ticket
@@ -8,9 +11,13 @@ Prints `port <number>` once it listens. Paths:
   GET  /counts                 needs nothing; what was seen so far
 """
 import base64
+import datetime
 import http.server
+import ipaddress
 import json
+import ssl
 import sys
+import tempfile
 import threading
 import urllib.parse
 
@@ -66,7 +73,7 @@ class Connection(http.server.BaseHTTPRequestHandler):
                 return self.answer(200, json.dumps({**COUNTS, "users": USERS}))
         if self.headers.get("Authorization") == f"Bearer {TICKET}":
             return self.answer(200, '{"welcome": true}', [("Content-Type", "application/json")])
-        field = f'MsRtcOAuth href="/WebTicket/oauthtoken",grant_type="{GRANT}"'
+        field = f'MsRtcOAuth href="{TOKENS}/WebTicket/oauthtoken",grant_type="{GRANT}"'
         return self.answer(401, "", [("WWW-Authenticate", "NTLM"), ("WWW-Authenticate", field)])
 
     def do_POST(self):
@@ -100,7 +107,59 @@ class Connection(http.server.BaseHTTPRequestHandler):
         return self.answer(200, json.dumps(ticket), [("Content-Type", "application/json")])
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Connection)
-server.daemon_threads = True
-print("port", server.server_address[1], flush=True)
-server.serve_forever()
+def tls(ca_file):
+    """Two contexts with a fresh certificate for 127.0.0.1 from a fresh authority."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def certificate(name, key, issuer, issuer_key, extension):
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = x509.CertificateBuilder(
+            issuer.subject if issuer else name, name, key.public_key(), x509.random_serial_number(),
+            now - datetime.timedelta(days=1), now + datetime.timedelta(days=1),
+        )
+        return builder.add_extension(extension, critical=True).sign(issuer_key, hashes.SHA256())
+
+    def pem(thing):
+        return thing.public_bytes(serialization.Encoding.PEM)
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca = certificate("authority", ca_key, None, ca_key, x509.BasicConstraints(True, None))
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    leaf = certificate("pool", key, ca, ca_key, names)
+    with open(ca_file, "wb") as file:
+        file.write(pem(ca))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem(leaf))
+        file.write(key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ))
+        file.flush()
+
+        def context(*protocols):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.set_alpn_protocols(protocols)
+            context.load_cert_chain(file.name)
+            return context
+
+        return context("http/1.1"), context("h2", "http/1.1")
+
+
+def listen(context):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Connection)
+    server.daemon_threads = True
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever).start()
+    return server.server_address[1]
+
+
+if len(sys.argv) > 2:
+    plain, choosy = tls(sys.argv[2])
+    TOKENS = f"https://127.0.0.1:{listen(choosy)}"
+    print("port", listen(plain), flush=True)
+else:
+    TOKENS = ""
+    print("port", listen(None), flush=True)

@@ -22,7 +22,8 @@ const PASSWORD: &str = "Grüße 日本 😀 p&ss";
 struct Acceptor {
     child: Child,
     base: Url,
-    _users: tempfile::NamedTempFile,
+    ca: Option<Vec<u8>>,
+    _folder: tempfile::TempDir,
 }
 
 impl Drop for Acceptor {
@@ -34,7 +35,7 @@ impl Drop for Acceptor {
 
 impl Acceptor {
     /// `None`, and says so, where Python or its package is missing.
-    fn start(scheme: &str) -> Option<Acceptor> {
+    fn start(scheme: &str, tls: bool) -> Option<Acceptor> {
         let python = std::env::var("GREFFIER_UCWA_PYTHON").ok().filter(|python| {
             let mut probe = Command::new(python);
             probe.args(["-c", "import spnego"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
@@ -43,12 +44,14 @@ impl Acceptor {
             println!("skipped: no python with the package pyspnego (GREFFIER_UCWA_PYTHON)");
             return None;
         };
-        let users = tempfile::NamedTempFile::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (users, ca_file) = (folder.path().join("users"), folder.path().join("ca.pem"));
         let lines = format!("CONTOSO:recorder:{PASSWORD}\n:recorder@contoso.example:{PASSWORD}\n");
-        std::fs::write(users.path(), lines).unwrap();
+        std::fs::write(&users, lines).unwrap();
         let mut child = Command::new(python)
             .args([concat!(env!("CARGO_MANIFEST_DIR"), "/tests/counterparts/ntlm_acceptor.py"), scheme])
-            .env("NTLM_USER_FILE", users.path())
+            .args(tls.then_some(&ca_file))
+            .env("NTLM_USER_FILE", users)
             .env("PYTHONIOENCODING", "utf-8")
             .stdout(Stdio::piped())
             .spawn()
@@ -56,13 +59,15 @@ impl Acceptor {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().strip_prefix("port ").unwrap();
-        let base = Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
-        Some(Acceptor { child, base, _users: users })
+        let base = Url::parse(&format!("{}://127.0.0.1:{port}/", if tls { "https" } else { "http" })).unwrap();
+        let ca = tls.then(|| std::fs::read(ca_file).unwrap());
+        Some(Acceptor { child, base, ca, _folder: folder })
     }
 
     async fn counts(&self) -> Value {
         let request = bare(self.base.join("/counts").unwrap());
-        let Outcome::Answer(answer) = Transport::new(None).unwrap().perform(request).await else { panic!() };
+        let transport = Transport::new(self.ca.as_deref()).unwrap();
+        let Outcome::Answer(answer) = transport.perform(request).await else { panic!() };
         serde_json::from_slice(&answer.body).unwrap()
     }
 }
@@ -82,10 +87,10 @@ fn bare(url: Url) -> Request {
 struct Account(Courier, Transport);
 
 impl Account {
-    fn new(username: &str, password: &str) -> Account {
+    fn new(acceptor: &Acceptor, username: &str, password: &str) -> Account {
         let trust = Trust::new("contoso.example", None, &["127.0.0.1".to_owned()]).unwrap();
         let credentials = Credentials { username: username.into(), password: Secret::new(password.into()) };
-        Account(Courier::new(trust, credentials), Transport::new(None).unwrap())
+        Account(Courier::new(trust, credentials), Transport::new(acceptor.ca.as_deref()).unwrap())
     }
 
     async fn call(&mut self, url: Url) -> Result<Answer, CallFailure> {
@@ -115,10 +120,10 @@ impl Account {
 
 #[tokio::test]
 async fn the_right_password_gets_a_ticket() {
-    for scheme in ["NTLM", "Negotiate"] {
-        let Some(acceptor) = Acceptor::start(scheme) else { return };
+    for (scheme, tls) in [("NTLM", false), ("NTLM", true), ("Negotiate", true)] {
+        let Some(acceptor) = Acceptor::start(scheme, tls) else { return };
         for username in ["CONTOSO\\recorder", "contoso\\Recorder", "recorder@contoso.example"] {
-            let mut account = Account::new(username, PASSWORD);
+            let mut account = Account::new(&acceptor, username, PASSWORD);
             let answer = account.call(acceptor.base.join("/account").unwrap()).await.unwrap();
             assert_eq!((answer.status, &answer.body[..]), (200, &br#"{"welcome": true}"#[..]), "{scheme} {username}");
         }
@@ -136,10 +141,10 @@ async fn the_right_password_gets_a_ticket() {
 
 #[tokio::test]
 async fn a_wrong_password_is_tried_once() {
-    let Some(acceptor) = Acceptor::start("NTLM") else { return };
+    let Some(acceptor) = Acceptor::start("NTLM", true) else { return };
     let url = acceptor.base.join("/account").unwrap();
     for (tried, username) in [(1, "CONTOSO\\recorder"), (2, "recorder@contoso.example"), (3, "CONTOSO\\nobody")] {
-        let mut account = Account::new(username, "Grüße 日本 😁 p&ss");
+        let mut account = Account::new(&acceptor, username, "Grüße 日本 😁 p&ss");
         for _ in 0..2 {
             let result = account.call(url.clone()).await;
             assert!(
