@@ -1,5 +1,7 @@
 //! Puts requests on the wire with reqwest: no redirects, limited size and time, a connection of its own for the channel.
 
+mod ntlm;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,27 +18,19 @@ const LARGEST_BODY: usize = 64 * 1024 * 1024;
 pub(super) struct Transport {
     channel: reqwest::Client,
     command: reqwest::Client,
+    certificates: Vec<reqwest::Certificate>,
 }
 
 impl Transport {
     /// Makes the clients; `ca_pem` is added to the platform's certificate authorities.
     pub(super) fn new(ca_pem: Option<&[u8]>) -> Result<Transport, String> {
-        let client = || -> Result<reqwest::Client, String> {
-            let mut builder = reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(Duration::from_secs(10))
-                .tcp_keepalive(Duration::from_secs(20))
-                .tcp_nodelay(true)
-                .referer(false)
-                .user_agent(concat!("Greffier/", env!("CARGO_PKG_VERSION")));
-            if let Some(pem) = ca_pem {
-                let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                    .map_err(|e| format!("ca_file holds no usable PEM certificate: {e}"))?;
-                builder = builder.tls_certs_merge(certificates);
-            }
-            builder.build().map_err(|e| format!("cannot set up HTTP: {e}"))
+        let certificates = match ca_pem {
+            Some(pem) => reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|e| format!("ca_file holds no usable PEM certificate: {e}"))?,
+            None => Vec::new(),
         };
-        Ok(Transport { channel: client()?, command: client()? })
+        let client = || builder(&certificates).build().map_err(|e| format!("cannot set up HTTP: {e}"));
+        Ok(Transport { channel: client()?, command: client()?, certificates })
     }
 
     /// Performs one request; the whole answer must arrive within its time.
@@ -54,49 +48,75 @@ impl Transport {
             Lane::Channel => &self.channel,
             Lane::Command => &self.command,
         };
-        let method = match request.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
-            Method::Delete => reqwest::Method::DELETE,
-        };
-        let mut builder =
-            client.request(method.clone(), request.url.clone()).header(header::ACCEPT, "application/json");
-        if let Authorization::Bearer(token) = &request.authorization {
-            let mut value =
-                HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| NetFailure::Broken)?;
-            value.set_sensitive(true);
-            builder = builder.header(header::AUTHORIZATION, value);
+        match &request.authorization {
+            Authorization::None => send(client, &request, None).await,
+            Authorization::Bearer(token) => {
+                let value = format!("Bearer {}", token.expose());
+                send(client, &request, Some(value)).await
+            }
+            Authorization::Windows { username, password } => {
+                Box::pin(ntlm::exchange(builder(&self.certificates), &request, username, password)).await
+            }
         }
-        builder = match request.body {
-            Body::Empty if method == reqwest::Method::POST || method == reqwest::Method::PUT => {
-                builder.header(header::CONTENT_LENGTH, "0").body(Bytes::new())
-            }
-            Body::Empty => builder,
-            Body::Json(value) => builder.header(header::CONTENT_TYPE, "application/json").body(value.to_string()),
-            Body::Text(text) => builder.header(header::CONTENT_TYPE, "text/plain; charset=utf-8").body(text),
-            Body::Form(fields) => {
-                let mut form = url::form_urlencoded::Serializer::new(String::new());
-                for (name, value) in &fields {
-                    form.append_pair(name, value.expose());
-                }
-                builder
-                    .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded;charset=utf-8")
-                    .body(form.finish())
-            }
-        };
-        let mut response = builder.send().await.map_err(|e| failure(&e))?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| NetFailure::Broken)? {
-            if body.len() + chunk.len() > LARGEST_BODY {
-                return Err(NetFailure::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(answer(status, &headers, body.freeze()))
     }
+}
+
+/// What all clients have in common.
+fn builder(certificates: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .tcp_keepalive(Duration::from_secs(20))
+        .tcp_nodelay(true)
+        .referer(false)
+        .user_agent(concat!("Greffier/", env!("CARGO_PKG_VERSION")));
+    if certificates.is_empty() { builder } else { builder.tls_certs_merge(certificates.iter().cloned()) }
+}
+
+/// Sends the request once, with this value of `Authorization`, and reads the whole answer.
+async fn send(
+    client: &reqwest::Client,
+    request: &Request,
+    authorization: Option<String>,
+) -> Result<Answer, NetFailure> {
+    let method = match request.method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+        Method::Delete => reqwest::Method::DELETE,
+    };
+    let mut builder = client.request(method.clone(), request.url.clone()).header(header::ACCEPT, "application/json");
+    if let Some(authorization) = authorization {
+        let mut value = HeaderValue::try_from(authorization).map_err(|_| NetFailure::Broken)?;
+        value.set_sensitive(true);
+        builder = builder.header(header::AUTHORIZATION, value);
+    }
+    builder = match &request.body {
+        Body::Empty if method == reqwest::Method::POST || method == reqwest::Method::PUT => {
+            builder.header(header::CONTENT_LENGTH, "0").body(Bytes::new())
+        }
+        Body::Empty => builder,
+        Body::Json(value) => builder.header(header::CONTENT_TYPE, "application/json").body(value.to_string()),
+        Body::Text(text) => builder.header(header::CONTENT_TYPE, "text/plain; charset=utf-8").body(text.clone()),
+        Body::Form(fields) => {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            for (name, value) in fields {
+                form.append_pair(name, value.expose());
+            }
+            builder.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded;charset=utf-8").body(form.finish())
+        }
+    };
+    let mut response = builder.send().await.map_err(|e| failure(&e))?;
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| NetFailure::Broken)? {
+        if body.len() + chunk.len() > LARGEST_BODY {
+            return Err(NetFailure::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(answer(status, &headers, body.freeze()))
 }
 
 fn answer(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {
