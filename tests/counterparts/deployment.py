@@ -87,7 +87,7 @@ class Deployment:
         self.app_alive, self.available, self.generation, self.apps_made = False, False, 0, 0
         self.accept_hook = self.send_hook = self.add_hook = self.join_hook = None
         self.pending, self.number, self.batch, self.poll, self.polls, self.acked = [], 0, None, 0, 0, 0
-        self.html = False
+        self.html, self.down_until = False, 0
         self.servers = {}
         for origin, address in (("discovery", "127.0.0.1"), ("pool", "127.0.0.2"), ("stranger", "127.0.0.3")):
             server = ThreadingHTTPServer((address, 0), handler_class(self, origin))
@@ -187,6 +187,8 @@ class Deployment:
             self.poll += 1
             self.polls += 1
             mine, generation = self.poll, self.generation
+            if time.monotonic() < self.down_until:
+                return Reply(200, spoil="reset")
             if self.batch is not None and number == self.number + 1:
                 self.batch, self.acked = None, self.number
             self.cv.notify_all()
