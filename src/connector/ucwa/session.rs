@@ -9,11 +9,14 @@
 //! name) without holding up the channel or other conversations.
 //!
 //! Rooms: `phase` signs in and keeps the application; `channel` polls; `control` takes part; `census` compares
-//! rosters; `record` writes events (`people`, `words` are its parts); `talk` is one conversation; `timers` deadlines.
+//! rosters; `record` writes events (`identity`, `lookup`, `people`, `words` are its parts); `outage` and `stop` close what
+//! is lost or left; `talk` is one conversation; `timers` deadlines.
 
 mod census;
 mod channel;
 mod control;
+mod identity;
+mod lookup;
 mod outage;
 mod people;
 mod phase;

@@ -6,8 +6,9 @@ use crate::model::{Content, Kind, Message, Person, Reason};
 
 use super::super::datauri;
 use super::super::wire::{EventType, Resource, Status};
+use super::lookup::Look;
 use super::people::Who;
-use super::record::{Flow, Look};
+use super::record::Flow;
 use super::talk::{Item, Notice, Talk};
 use super::{Session, TalkKey};
 
