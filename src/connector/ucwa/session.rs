@@ -4,8 +4,8 @@
 //! because that GET is the acknowledgement. In the types: the `Send` that acknowledges a batch is only emitted in reply
 //! to `Stored` for the ticket under which the batch was handed to the sink.
 //!
-//! Each stored batch is then read twice. [`control`] acts on it at once (accept, join messaging, look again);
-//! [`record`] turns it into events, conversation by conversation, and may wait there for a lookup (a participant's
+//! Each stored batch is then read twice. `control` acts on it at once (accept, join messaging, look again);
+//! `record` turns it into events, conversation by conversation, and may wait there for a lookup (a participant's
 //! name) without holding up the channel or other conversations.
 //!
 //! Rooms: `phase` signs in and keeps the application; `channel` polls; `control` takes part; `census` compares
