@@ -148,6 +148,7 @@ impl Session {
             }
             (Some(Verdict::Decline { .. }), _, Some(decline)) => {
                 invitation.answered = true;
+                self.note("declined an invitation by policy; the record says whose and why".to_owned());
                 let body = Body::Json(json!({"reason": "Local"}));
                 self.follow(Purpose::Decline { invitation: purpose_href }, Method::Post, &decline, body);
             }

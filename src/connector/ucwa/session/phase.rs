@@ -146,7 +146,7 @@ impl Session {
                 if error.sign_in.is_some() || !error.untrusted.is_empty() {
                     self.alarm(error.to_string());
                 } else {
-                    self.note(error.to_string());
+                    self.warn(error.to_string());
                 }
                 self.try_later();
             }
@@ -445,6 +445,8 @@ impl Session {
     pub(super) fn courtesy(&mut self, what: &'static str, result: &Result<Answer, CallFailure>) {
         if let Ok(answer) = result
             && answer.status >= 400
+            // Messaging that is gone needs no stopping.
+            && !(what == "stopMessaging" && answer.status == 404)
         {
             self.note(format!("the server refused {what} (HTTP {})", answer.status));
         }

@@ -40,6 +40,25 @@ fn an_outage_of_over_15_s_is_a_gap_in_every_open_conversation() {
 }
 
 #[test]
+fn an_archive_that_cannot_store_for_long_is_a_gap() {
+    let mut rig = Rig::running();
+    rig.in_meeting("a");
+    rig.hold_stores = true;
+    rig.raw_batch(
+        json!([in_conversation("a", vec![message("a", 1, "alice@contoso.com", "data:text/plain,x")])]),
+        "next",
+    );
+    rig.pass(Duration::from_secs(40));
+    assert_eq!(rig.polling(), None, "what is not stored is not acknowledged");
+    rig.release_stores();
+    assert_eq!(rig.texts(), ["x"]);
+    let gaps = rig.of(Kind::CaptureGap);
+    assert_eq!(gaps.len(), 1, "the server may have dropped what we did not fetch");
+    let gap = gaps[0].content.gap.clone().expect("gap");
+    assert_eq!((gap.to.since(gap.from), gap.cause.as_str()), (Duration::from_secs(40), "the archive could not store"));
+}
+
+#[test]
 fn a_short_outage_is_no_gap() {
     let mut rig = Rig::running();
     rig.in_meeting("a");
