@@ -114,7 +114,11 @@ async fn main() {
     let times: Vec<u64> = ledger.said().map(|e| e.at_ms).collect();
     let saying = times.iter().max().zip(times.iter().min()).map_or(0, |(a, b)| a - b);
     let plain = plain(folder.path(), &texts);
-    println!("burst: {said} said within {saying} ms, {} archived {:.0} ms after the pool had every acknowledgement", archived.0, archived.1.as_secs_f64() * 1e3);
+    println!(
+        "burst: {said} said within {saying} ms, {} archived {:.0} ms after the pool had every acknowledgement",
+        archived.0,
+        archived.1.as_secs_f64() * 1e3
+    );
     println!("burst: plain file with the same texts and an fsync per 100: {:.0} ms", plain.as_secs_f64() * 1e3);
     println!("burst: memory {:.0} MiB now, {:.0} MiB peak", recorder.memory().0, recorder.memory().1);
     drop(recorder);

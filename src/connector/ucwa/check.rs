@@ -132,7 +132,11 @@ impl Probe {
         match self.call(Method::Post, applications.clone(), body, false).await {
             Ok(answer) if matches!(answer.status, 200 | 201) => match Resource::parse(&answer.body) {
                 Ok(resource) => {
-                    self.good("sign in", format!("{} has a ticket and an application", self.config.username)).await;
+                    self.good(
+                        "sign in",
+                        format!("{} has a ticket (grant type password) and an application", self.config.username),
+                    )
+                    .await;
                     Some((resource, applications))
                 }
                 Err(error) => {

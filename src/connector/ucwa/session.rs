@@ -9,11 +9,12 @@
 //! name) without holding up the channel or other conversations.
 //!
 //! Rooms: `phase` signs in and keeps the application; `channel` polls; `control` takes part; `census` compares
-//! rosters; `record` writes events (`people`, `words` are its parts); `talk` is one conversation; `timers` deadlines.
+//! rosters; `record` writes events (`people`, `words` are its parts); `notice` says that we record; `talk` is one conversation; `timers` deadlines.
 
 mod census;
 mod channel;
 mod control;
+mod notice;
 mod outage;
 mod people;
 mod phase;
@@ -274,6 +275,8 @@ pub struct Session {
     /// Consecutive failures to sign in or create.
     setbacks: u32,
     available: bool,
+    /// makeMeAvailable was taken by the server and not withdrawn since.
+    asked_available: bool,
     channel: channel::Channel,
     talks: BTreeMap<TalkKey, Talk>,
     /// Conversations whose handle died with the application or the channel.
@@ -335,6 +338,7 @@ impl Session {
             application: None,
             setbacks: 0,
             available: false,
+            asked_available: false,
             channel: channel::Channel::default(),
             talks: BTreeMap::new(),
             lost: BTreeMap::new(),
