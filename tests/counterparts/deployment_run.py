@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-import tomllib
+
 import urllib.request
 
 from deployment import PASSWORD, Deployment
@@ -38,7 +38,6 @@ class Run:
         lines = ["[archive]", 'directory = "archive"', "[viewer]", f'listen = "127.0.0.1:{self.port}"', "[notice]", f"text = {json.dumps(notice)}",
                  "[[connector]]"] + [f"{k} = {json.dumps(v)}" for k, v in values.items()]
         text = "\n".join(lines) + "\n"
-        tomllib.loads(text)
         with open(self.path("greffier.toml"), "w", encoding="utf-8") as f:
             f.write(text)
 
@@ -141,6 +140,16 @@ class Run:
         status, out, err = self.cli("verify")
         self.check(status == 0, f"verify exits {status}: {out} {err}")
         return events, rows
+
+    def until(self, what, condition, seconds=15):
+        """Asks the archive of the running recorder until it holds what is looked for."""
+        end = time.monotonic() + seconds
+        while True:
+            events = self.events()
+            if condition(events):
+                return events
+            if time.monotonic() > end:
+                raise AssertionError(f"the archive never showed: {what}")
 
     def check(self, condition, text):
         if not condition and text not in self.found:

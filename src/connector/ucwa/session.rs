@@ -10,13 +10,14 @@
 //!
 //! Rooms: `phase` signs in and keeps the application; `channel` polls; `control` takes part; `census` compares
 //! rosters; `record` writes events (`identity`, `lookup`, `people`, `words` are its parts); `outage` and `stop` close what
-//! is lost or left; `talk` is one conversation; `timers` deadlines.
+//! is lost or left; `notice` says that we record; `talk` is one conversation; `timers` deadlines.
 
 mod census;
 mod channel;
 mod control;
 mod identity;
 mod lookup;
+mod notice;
 mod outage;
 mod people;
 mod phase;
@@ -277,6 +278,8 @@ pub struct Session {
     /// Consecutive failures to sign in or create.
     setbacks: u32,
     available: bool,
+    /// makeMeAvailable was taken by the server and not withdrawn since.
+    asked_available: bool,
     channel: channel::Channel,
     talks: BTreeMap<TalkKey, Talk>,
     /// Conversations whose handle died with the application or the channel.
@@ -342,6 +345,7 @@ impl Session {
             application: None,
             setbacks: 0,
             available: false,
+            asked_available: false,
             channel: channel::Channel::default(),
             talks: BTreeMap::new(),
             lost: BTreeMap::new(),

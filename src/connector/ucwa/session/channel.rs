@@ -39,6 +39,13 @@ pub struct Channel {
     pub(super) last_good: Option<Timestamp>,
 }
 
+impl Channel {
+    /// The channel does not answer at present.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken_since.is_some()
+    }
+}
+
 /// A batch between its arrival and its interpretation.
 #[derive(Debug)]
 pub struct Batched {
