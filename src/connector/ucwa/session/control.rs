@@ -11,7 +11,7 @@ use super::super::courier::CallFailure;
 use super::super::http::{Answer, Body, Method};
 use super::super::wire::{self, ChannelEvent, EventType, LinkRef, Resource};
 use super::people::participant_id;
-use super::talk::{Hint, Item, Notice};
+use super::talk::{Hint, Item, Notice, Talk};
 use super::timers::Timer;
 use super::{Phase, Purpose, Session, TalkKey, Verdict};
 
@@ -577,11 +577,8 @@ impl Session {
         }
         let fresh = self.guid();
         let Some(talk) = self.talks.get_mut(key) else { return };
-        if talk.part.messaging.as_deref() != Some("Connected") || talk.part.leaving.is_some() || talk.declined {
-            return;
-        }
-        if talk.part.send.is_none() {
-            return;
+        if !can_tell(talk) {
+            return put_off(talk);
         }
         let (operation, tries) = match &talk.notice {
             Notice::Due => (fresh, 0),
@@ -596,11 +593,15 @@ impl Session {
     /// That the notice goes out is durable: a process that dies now finds its operation in the cursor, and the channel
     /// tells whether it went out.
     pub(super) fn post_notice(&mut self, key: &TalkKey) {
-        let Some(talk) = self.talks.get(key).filter(|t| t.part.leaving.is_none() && !t.part.gone) else { return };
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        if !can_tell(talk) {
+            return put_off(talk);
+        }
         let (Notice::Sending { operation, href: None, .. }, Some(href)) = (&talk.notice, &talk.part.send) else {
             return;
         };
-        let (operation, Some(mut url)) = (operation.clone(), self.resolve(href)) else { return };
+        let (operation, href) = (operation.clone(), href.clone());
+        let Some(mut url) = self.resolve(&href) else { return };
         url.query_pairs_mut().append_pair("operationId", &operation);
         let body = Body::Text(self.settings.notice.clone());
         self.call(Purpose::SendNotice { talk: key.clone() }, Method::Post, url, body);
@@ -647,6 +648,20 @@ impl Session {
             // Unknown fate: the channel tells if it went out; sending it again might say it twice.
             Err(_) => {}
         }
+    }
+}
+
+/// Whether a message of ours would reach the conversation.
+fn can_tell(talk: &Talk) -> bool {
+    let connected = talk.part.messaging.as_deref() == Some("Connected") && talk.part.send.is_some();
+    connected && talk.part.leaving.is_none() && !talk.part.gone && !talk.declined
+}
+
+/// A notice that certainly has not gone out waits for messaging to be connected again.
+fn put_off(talk: &mut Talk) {
+    if matches!(talk.notice, Notice::Sending { href: None, .. }) {
+        talk.notice = Notice::Due;
+        talk.changed = true;
     }
 }
 
