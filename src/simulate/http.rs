@@ -4,6 +4,7 @@
 //! forty small chunks; this one can. It reads whole requests (`Content-Length` or chunked), keeps connections alive and
 //! notices when the peer goes away while an answer is held.
 
+use crate::clock::{Clock, SystemClock};
 use std::io;
 use std::time::Duration;
 
@@ -293,9 +294,8 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)
 }
 
-#[expect(clippy::disallowed_methods, reason = "an HTTP server stamps its answers with the machine's time")]
 fn http_date() -> String {
-    chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    SystemClock.now().to_chrono().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The reason phrase of a status.

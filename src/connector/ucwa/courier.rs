@@ -20,7 +20,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::challenge::{self, Challenge};
-use super::http::{Answer, Authorization, Body, Lane, Method, Outcome, Request, RequestId, Secret};
+use super::http::{Answer, Authorization, Body, Lane, Method, NetFailure, Outcome, Request, RequestId, Secret};
 use super::origin::{Origin, Trust, resolve};
 use crate::model::Timestamp;
 
@@ -342,6 +342,7 @@ impl Courier {
         let Some((issuer, grant)) = pool.fetching.take() else { return };
         let waiting = std::mem::take(&mut pool.waiting);
         let reply = match outcome {
+            Outcome::Failed(NetFailure::NoNtlm) => Err(CallFailure::SignIn(SignInFailure::NoNtlm)),
             Outcome::Failed(failure) => Err(CallFailure::Net(failure)),
             Outcome::Answer(answer) => token::read(&answer, grant).map_err(CallFailure::SignIn),
         };

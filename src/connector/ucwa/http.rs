@@ -150,6 +150,8 @@ pub enum NetFailure {
     Broken,
     /// The body is larger than the driver reads.
     TooLarge,
+    /// NTLM was to be spoken, but the server gave no NTLM challenge; the password was not tried.
+    NoNtlm,
 }
 
 impl NetFailure {
@@ -161,6 +163,7 @@ impl NetFailure {
             NetFailure::Tls => "the TLS certificate or handshake was refused (a private authority goes into `ca_file`)",
             NetFailure::Broken => "the connection broke",
             NetFailure::TooLarge => "the answer is larger than a recorder reads",
+            NetFailure::NoNtlm => "the server gave no NTLM challenge",
         }
     }
 }

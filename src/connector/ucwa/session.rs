@@ -4,16 +4,20 @@
 //! because that GET is the acknowledgement. In the types: the `Send` that acknowledges a batch is only emitted in reply
 //! to `Stored` for the ticket under which the batch was handed to the sink.
 //!
-//! Each stored batch is then read twice. [`control`] acts on it at once (accept, join messaging, look again);
-//! [`record`] turns it into events, conversation by conversation, and may wait there for a lookup (a participant's
+//! Each stored batch is then read twice. `control` acts on it at once (accept, join messaging, look again);
+//! `record` turns it into events, conversation by conversation, and may wait there for a lookup (a participant's
 //! name) without holding up the channel or other conversations.
 //!
 //! Rooms: `phase` signs in and keeps the application; `channel` polls; `control` takes part; `census` compares
-//! rosters; `record` writes events (`people`, `words` are its parts); `talk` is one conversation; `timers` deadlines.
+//! rosters; `record` writes events (`identity`, `lookup`, `people`, `words` are its parts); `outage` and `stop` close what
+//! is lost or left; `notice` says that we record; `talk` is one conversation; `timers` deadlines.
 
 mod census;
 mod channel;
 mod control;
+mod identity;
+mod lookup;
+mod notice;
 mod outage;
 mod people;
 mod phase;
@@ -274,6 +278,8 @@ pub struct Session {
     /// Consecutive failures to sign in or create.
     setbacks: u32,
     available: bool,
+    /// makeMeAvailable was taken by the server and not withdrawn since.
+    asked_available: bool,
     channel: channel::Channel,
     talks: BTreeMap<TalkKey, Talk>,
     /// Conversations whose handle died with the application or the channel.
@@ -339,6 +345,7 @@ impl Session {
             application: None,
             setbacks: 0,
             available: false,
+            asked_available: false,
             channel: channel::Channel::default(),
             talks: BTreeMap::new(),
             lost: BTreeMap::new(),

@@ -1,5 +1,7 @@
 //! Puts requests on the wire with reqwest: no redirects, limited size and time, a connection of its own for the channel.
 
+mod ntlm;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +16,14 @@ const LARGEST_BODY: usize = 64 * 1024 * 1024;
 
 /// The HTTP clients of one connector.
 pub(super) struct Transport {
+    /// As the environment's proxy settings want it.
+    outside: Lanes,
+    /// For plain http, which goes to loopback addresses only: what stays on the machine does not go through a proxy.
+    loopback: Lanes,
+    certificates: Vec<reqwest::Certificate>,
+}
+
+struct Lanes {
     channel: reqwest::Client,
     command: reqwest::Client,
 }
@@ -21,22 +31,14 @@ pub(super) struct Transport {
 impl Transport {
     /// Makes the clients; `ca_pem` is added to the platform's certificate authorities.
     pub(super) fn new(ca_pem: Option<&[u8]>) -> Result<Transport, String> {
-        let client = || -> Result<reqwest::Client, String> {
-            let mut builder = reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(Duration::from_secs(10))
-                .tcp_keepalive(Duration::from_secs(20))
-                .tcp_nodelay(true)
-                .referer(false)
-                .user_agent(concat!("Greffier/", env!("CARGO_PKG_VERSION")));
-            if let Some(pem) = ca_pem {
-                let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                    .map_err(|e| format!("ca_file holds no usable PEM certificate: {e}"))?;
-                builder = builder.tls_certs_merge(certificates);
-            }
-            builder.build().map_err(|e| format!("cannot set up HTTP: {e}"))
+        let certificates = match ca_pem {
+            Some(pem) => reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|e| format!("ca_file holds no usable PEM certificate: {e}"))?,
+            None => Vec::new(),
         };
-        Ok(Transport { channel: client()?, command: client()? })
+        let client = |scheme| builder(&certificates, scheme).build().map_err(|e| format!("cannot set up HTTP: {e}"));
+        let lanes = |scheme| Ok::<_, String>(Lanes { channel: client(scheme)?, command: client(scheme)? });
+        Ok(Transport { outside: lanes("https")?, loopback: lanes("http")?, certificates })
     }
 
     /// Performs one request; the whole answer must arrive within its time.
@@ -50,53 +52,85 @@ impl Transport {
     }
 
     async fn exchange(&self, request: Request) -> Result<Answer, NetFailure> {
+        let scheme = request.url.scheme();
+        let lanes = if scheme == "http" { &self.loopback } else { &self.outside };
         let client = match request.lane {
-            Lane::Channel => &self.channel,
-            Lane::Command => &self.command,
+            Lane::Channel => &lanes.channel,
+            Lane::Command => &lanes.command,
         };
-        let method = match request.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
-            Method::Delete => reqwest::Method::DELETE,
-        };
-        let mut builder =
-            client.request(method.clone(), request.url.clone()).header(header::ACCEPT, "application/json");
-        if let Authorization::Bearer(token) = &request.authorization {
-            let mut value =
-                HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| NetFailure::Broken)?;
-            value.set_sensitive(true);
-            builder = builder.header(header::AUTHORIZATION, value);
+        match &request.authorization {
+            Authorization::None => send(client, &request, None).await,
+            Authorization::Bearer(token) => {
+                let value = format!("Bearer {}", token.expose());
+                send(client, &request, Some(value)).await
+            }
+            Authorization::Windows { username, password } => {
+                Box::pin(ntlm::exchange(builder(&self.certificates, scheme), &request, username, password)).await
+            }
         }
-        builder = match request.body {
-            Body::Empty if method == reqwest::Method::POST || method == reqwest::Method::PUT => {
-                builder.header(header::CONTENT_LENGTH, "0").body(Bytes::new())
-            }
-            Body::Empty => builder,
-            Body::Json(value) => builder.header(header::CONTENT_TYPE, "application/json").body(value.to_string()),
-            Body::Text(text) => builder.header(header::CONTENT_TYPE, "text/plain; charset=utf-8").body(text),
-            Body::Form(fields) => {
-                let mut form = url::form_urlencoded::Serializer::new(String::new());
-                for (name, value) in &fields {
-                    form.append_pair(name, value.expose());
-                }
-                builder
-                    .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded;charset=utf-8")
-                    .body(form.finish())
-            }
-        };
-        let mut response = builder.send().await.map_err(|e| failure(&e))?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| NetFailure::Broken)? {
-            if body.len() + chunk.len() > LARGEST_BODY {
-                return Err(NetFailure::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(answer(status, &headers, body.freeze()))
     }
+}
+
+/// What all clients for URLs of this scheme have in common.
+fn builder(certificates: &[reqwest::Certificate], scheme: &str) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .tcp_keepalive(Duration::from_secs(20))
+        .tcp_nodelay(true)
+        .referer(false)
+        .user_agent(concat!("Greffier/", env!("CARGO_PKG_VERSION")));
+    match scheme {
+        "http" => builder.no_proxy(),
+        _ if certificates.is_empty() => builder,
+        _ => builder.tls_certs_merge(certificates.iter().cloned()),
+    }
+}
+
+/// Sends the request once, with this value of `Authorization`, and reads the whole answer.
+async fn send(
+    client: &reqwest::Client,
+    request: &Request,
+    authorization: Option<String>,
+) -> Result<Answer, NetFailure> {
+    let method = match request.method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+        Method::Delete => reqwest::Method::DELETE,
+    };
+    let mut builder = client.request(method.clone(), request.url.clone()).header(header::ACCEPT, "application/json");
+    if let Some(authorization) = authorization {
+        let mut value = HeaderValue::try_from(authorization).map_err(|_| NetFailure::Broken)?;
+        value.set_sensitive(true);
+        builder = builder.header(header::AUTHORIZATION, value);
+    }
+    builder = match &request.body {
+        Body::Empty if method == reqwest::Method::POST || method == reqwest::Method::PUT => {
+            builder.header(header::CONTENT_LENGTH, "0").body(Bytes::new())
+        }
+        Body::Empty => builder,
+        Body::Json(value) => builder.header(header::CONTENT_TYPE, "application/json").body(value.to_string()),
+        Body::Text(text) => builder.header(header::CONTENT_TYPE, "text/plain; charset=utf-8").body(text.clone()),
+        Body::Form(fields) => {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            for (name, value) in fields {
+                form.append_pair(name, value.expose());
+            }
+            builder.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded;charset=utf-8").body(form.finish())
+        }
+    };
+    let mut response = builder.send().await.map_err(|e| failure(&e))?;
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| NetFailure::Broken)? {
+        if body.len() + chunk.len() > LARGEST_BODY {
+            return Err(NetFailure::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(answer(status, &headers, body.freeze()))
 }
 
 fn answer(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {

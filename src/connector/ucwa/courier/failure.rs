@@ -40,6 +40,8 @@ pub enum SignInFailure {
         /// `X-Ms-diagnostics` of the answer.
         code: Option<u32>,
     },
+    /// The token address asks for Windows authentication, but takes no NTLM. The password was not sent.
+    NoNtlm,
     /// 401 without a challenge that leads to a ticket.
     NoChallenge,
     /// A fresh ticket was refused as well.
@@ -101,6 +103,7 @@ impl SignInFailure {
                 "the server offered the grant `{grant}` but refuses it{}; allow it for web tickets on the pool",
                 Code(*code)
             ),
+            SignInFailure::NoNtlm => "the web ticket service takes no NTLM (Kerberos alone does not do for this version); allow NTLM in the Windows authentication of the pool's web services, or the grant `password` for web tickets".to_owned(),
             SignInFailure::NoChallenge => "the server refuses access without saying where to get a web ticket; check that the URL belongs to a Skype for Business pool and that no proxy in between asks for a sign-in of its own".to_owned(),
             SignInFailure::Unauthorised { code } => format!(
                 "the server refuses the web ticket that it has just issued{}; check that the account is enabled for Skype for Business and homed on this pool",

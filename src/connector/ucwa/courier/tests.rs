@@ -241,6 +241,13 @@ fn grants_are_chosen_and_refused() {
     let Body::Form(form) = &request.body else { panic!("a form") };
     assert_eq!(form.len(), 1, "no name and no password in the form");
     assert!(matches!(request.authorization, Authorization::Windows { .. }));
+    // Kerberos only: nobody called the password wrong, so it may be tried again.
+    let mut c = courier();
+    let (bare, _) = sent(c.call(post("https://pool.contoso.com/a"), at(0)).1);
+    let (grant, _) = sent(c.answer(bare, challenge_to("/t", "urn:microsoft.rtc:windows"), at(0)));
+    let steps = c.answer(grant, Outcome::Failed(NetFailure::NoNtlm), at(0));
+    assert_eq!(failure(&steps), &CallFailure::SignIn(SignInFailure::NoNtlm));
+    assert!(c.credentials_blocked().is_none());
     let mut c = courier();
     let (bare, _) = sent(c.call(post("https://pool.contoso.com/a"), at(0)).1);
     let steps = c.answer(bare, challenge_to("/t", "urn:microsoft.rtc:passive"), at(0));

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::capture::policy::Decision;
-use crate::model::{Content, Kind, Message, Person, Reason};
+use crate::model::{Person, Reason};
 
 use super::super::courier::CallFailure;
 use super::super::http::{Answer, Body, Method};
 use super::super::wire::{self, ChannelEvent, EventType, LinkRef, Resource};
 use super::people::participant_id;
-use super::talk::{Hint, Item, Notice, Talk};
+use super::talk::{Hint, Item};
 use super::timers::Timer;
 use super::{Phase, Purpose, Session, TalkKey, Verdict};
 
@@ -19,8 +19,6 @@ use super::{Phase, Purpose, Session, TalkKey, Verdict};
 const NOT_CAPTURING: Duration = Duration::from_secs(30);
 /// After addMessaging was taken, look whether it worked if the channel is silent.
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
-/// POSTs of the notice before giving up.
-const NOTICE_TRIES: u32 = 3;
 
 impl Session {
     /// Reacts to one event of a stored batch.
@@ -148,6 +146,7 @@ impl Session {
             }
             (Some(Verdict::Decline { .. }), _, Some(decline)) => {
                 invitation.answered = true;
+                self.note("declined an invitation by policy; the record says whose and why".to_owned());
                 let body = Body::Json(json!({"reason": "Local"}));
                 self.follow(Purpose::Decline { invitation: purpose_href }, Method::Post, &decline, body);
             }
@@ -559,109 +558,6 @@ impl Session {
         if silent {
             self.warn("in a conversation for 30 s without receiving its messages; still trying".into());
         }
-    }
-
-    // ---- the notice ---------------------------------------------------------------------------------------------
-
-    /// Sends the notice once the conversation is known not to have had it.
-    pub(super) fn maybe_notice(&mut self, key: &TalkKey) {
-        let due = self.talks.get(key).is_some_and(|t| t.id.is_some() && t.notice == Notice::Due);
-        if due {
-            self.send_notice(key);
-        }
-    }
-
-    pub(super) fn send_notice(&mut self, key: &TalkKey) {
-        if self.phase != Phase::Running || self.settings.notice.is_empty() {
-            return;
-        }
-        let fresh = self.guid();
-        let Some(talk) = self.talks.get_mut(key) else { return };
-        if !can_tell(talk) {
-            return put_off(talk);
-        }
-        let (operation, tries) = match &talk.notice {
-            Notice::Due => (fresh, 0),
-            Notice::Sending { operation, tries, href: None } => (operation.clone(), *tries),
-            _ => return,
-        };
-        talk.notice = Notice::Sending { operation, href: None, tries: tries + 1 };
-        talk.changed = true;
-        self.notice_meant.push(key.clone());
-    }
-
-    /// That the notice goes out is durable: a process that dies now finds its operation in the cursor, and the channel
-    /// tells whether it went out.
-    pub(super) fn post_notice(&mut self, key: &TalkKey) {
-        let Some(talk) = self.talks.get_mut(key) else { return };
-        if !can_tell(talk) {
-            return put_off(talk);
-        }
-        let (Notice::Sending { operation, href: None, .. }, Some(href)) = (&talk.notice, &talk.part.send) else {
-            return;
-        };
-        let (operation, href) = (operation.clone(), href.clone());
-        let Some(mut url) = self.resolve(&href) else { return };
-        url.query_pairs_mut().append_pair("operationId", &operation);
-        let body = Body::Text(self.settings.notice.clone());
-        self.call(Purpose::SendNotice { talk: key.clone() }, Method::Post, url, body);
-    }
-
-    pub(super) fn notice_posted(&mut self, key: &TalkKey, result: Result<Answer, CallFailure>) {
-        let location = match &result {
-            Ok(answer) => answer.location.as_deref().map(|l| self.key(l)),
-            Err(_) => None,
-        };
-        let sign_in = self.settings.sign_in.clone();
-        let text = self.settings.notice.clone();
-        let Some(talk) = self.talks.get_mut(key) else { return };
-        let Notice::Sending { operation, tries, .. } = talk.notice.clone() else { return };
-        match result {
-            Ok(answer) if answer.status < 300 => {
-                talk.notice = Notice::Sending { operation, href: location, tries };
-                talk.changed = true;
-            }
-            Ok(_) if tries < NOTICE_TRIES => {
-                // A refusal with a status is certain: nothing was sent, so it may be sent again.
-                let wait = self.back_off(tries - 1);
-                self.timers.set(Timer::Notice(key.clone()), self.now.plus(wait));
-            }
-            Ok(answer) => {
-                talk.notice = Notice::Failed;
-                talk.changed = true;
-                let id = talk.id.clone();
-                let error = wire::parse_error(&answer.body).unwrap_or_default();
-                let content = Content {
-                    actor: Some(Person { id: sign_in, name: None }),
-                    message: Some(Message { id: operation.clone(), text, ..Message::default() }),
-                    reason: Some(Reason {
-                        code: error.code.or(Some(format!("HTTP {}", answer.status))),
-                        message: error.message,
-                        subcode: error.subcode,
-                    }),
-                    ..Content::default()
-                };
-                let dedupe = format!("notice|{}|{key}|{operation}|undelivered", self.incarnation());
-                self.event(id.as_ref(), None, Kind::MessageUndelivered, None, dedupe, content);
-                self.warn("the notice that we record could not be sent in a conversation".into());
-            }
-            // Unknown fate: the channel tells if it went out; sending it again might say it twice.
-            Err(_) => {}
-        }
-    }
-}
-
-/// Whether a message of ours would reach the conversation.
-fn can_tell(talk: &Talk) -> bool {
-    let connected = talk.part.messaging.as_deref() == Some("Connected") && talk.part.send.is_some();
-    connected && talk.part.leaving.is_none() && !talk.part.gone && !talk.declined
-}
-
-/// A notice that certainly has not gone out waits for messaging to be connected again.
-fn put_off(talk: &mut Talk) {
-    if matches!(talk.notice, Notice::Sending { href: None, .. }) {
-        talk.notice = Notice::Due;
-        talk.changed = true;
     }
 }
 

@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::model::{Content, Kind, Participant, Person};
 
 use super::super::wire::{EventType, Resource};
-use super::record::{Flow, Look};
+use super::lookup::Look;
+use super::record::Flow;
 use super::talk::{Item, Presence, Talk};
 use super::{Session, TalkKey};
 

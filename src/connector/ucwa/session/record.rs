@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::capture::{Alias, EnvelopeId, Known};
+use crate::capture::EnvelopeId;
 use crate::model::{Content, ConversationId, Kind, Message, Reason, Timestamp};
 
-use super::super::courier::CallFailure;
-use super::super::http::{Answer, Body, Method};
 use super::super::wire::{self, Batch, ChannelEvent, EventType, Resource, Status};
-use super::talk::{Arrival, FirstText, Hint, Item, Notice, Talk, Uncovered};
-use super::{Action, AskId, Fetch, FetchSlot, LOOKUPS, Phase, Purpose, Session, TalkKey, Verdict};
+use super::lookup::Look;
+use super::talk::{Arrival, FirstText, Hint, Item, Talk, Uncovered};
+use super::{Fetch, Session, TalkKey, Verdict};
 
 /// Being in a conversation without its messages for longer than this is a gap.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -26,13 +25,6 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 pub(super) enum Flow {
     Done,
     Wait,
-}
-
-/// What is known of a resource.
-pub(super) enum Look {
-    Ready(Resource),
-    Missing,
-    Waiting,
 }
 
 impl Session {
@@ -288,176 +280,6 @@ impl Session {
         }
     }
 
-    // ---- identity of the conversation ---------------------------------------------------------------------------
-
-    /// Takes thread, meeting and subject from a conversation or invitation.
-    pub(super) fn learn(&self, talk: &mut Talk, rel: &str, resource: &Resource) {
-        if rel != "conversation" && rel != "onlineMeeting" && !rel.ends_with("Invitation") {
-            return;
-        }
-        let told = |name: &str| resource.text(name).filter(|v| !v.is_empty()).map(str::to_owned);
-        if talk.thread.is_none() {
-            talk.thread = told("threadId");
-        }
-        if talk.meeting.is_none() {
-            talk.meeting = told("onlineMeetingUri");
-        }
-    }
-
-    /// Whether the talk has our id; starts finding it if not.
-    fn identify(&mut self, talk: &mut Talk, key: &TalkKey, item: &Item) -> bool {
-        if talk.id.is_some() {
-            return true;
-        }
-        if talk.finding {
-            return false;
-        }
-        if talk.thread.is_none() && talk.meeting.is_none() {
-            match self.look(item, key) {
-                Look::Waiting => return false,
-                Look::Ready(resource) => self.learn(talk, "conversation", &resource),
-                Look::Missing => {}
-            }
-        }
-        // Another handle of the same conversation in memory may not be durable yet: it wins over the archive.
-        let sibling = self
-            .talks
-            .values()
-            .find(|t| t.id.is_some() && !t.declined && t.same_as(talk.thread.as_deref(), talk.meeting.as_deref()));
-        if let Some(sibling) = sibling {
-            talk.id.clone_from(&sibling.id);
-            talk.started = sibling.started;
-            talk.notice = sibling.notice.clone();
-            talk.roster = sibling.roster.clone();
-            talk.subject.clone_from(&sibling.subject);
-            if talk.notice == Notice::Failed {
-                talk.notice = Notice::Due;
-            }
-            self.identified(talk, key);
-            return true;
-        }
-        let lost = self
-            .lost
-            .values()
-            .find(|l| l.talk.same_as(talk.thread.as_deref(), talk.meeting.as_deref()))
-            .map(|l| l.id.clone());
-        if let Some(id) = lost {
-            talk.id = Some(id);
-            self.identified(talk, key);
-            return true;
-        }
-        self.count += 1;
-        let ask = AskId(self.count);
-        talk.finding = true;
-        self.finds.insert(ask, key.clone());
-        let aliases = talk.aliases(&self.incarnation(), key);
-        self.out.push(Action::Find(ask, aliases));
-        false
-    }
-
-    fn identified(&mut self, talk: &mut Talk, key: &TalkKey) {
-        talk.changed = true;
-        let Some(id) = talk.id.clone() else { return };
-        self.attach_lost(talk, &id);
-        let aliases: Vec<Alias> = talk.aliases(&self.incarnation(), key);
-        self.outbox.aliases.extend(aliases.into_iter().map(|alias| (id.clone(), alias)));
-        self.notice_due.insert(key.clone());
-    }
-
-    pub(super) fn found(&mut self, ask: AskId, known: Option<Known>) {
-        let Some(key) = self.finds.remove(&ask) else { return };
-        let mut random = [0u8; 10];
-        self.rng.fill(&mut random);
-        let Some(mut talk) = self.talks.remove(&key) else { return };
-        talk.finding = false;
-        match known {
-            Some(known) => {
-                talk.started = known.started;
-                if known.notice_sent {
-                    talk.notice = Notice::Sent;
-                }
-                talk.id = Some(known.id);
-            }
-            None => talk.id = Some(ConversationId::new(self.now, random)),
-        }
-        self.identified(&mut talk, &key);
-        self.talks.insert(key.clone(), talk);
-        self.busy.insert(key.clone());
-    }
-
-    // ---- lookups ------------------------------------------------------------------------------------------------
-
-    /// The item's own resource: embedded, or fetched from its link.
-    pub(super) fn resource(&mut self, item: &Item) -> Look {
-        match &item.event.resource {
-            Some(resource) => Look::Ready(resource.clone()),
-            None if item.event.kind == EventType::Deleted => Look::Missing,
-            None => self.look(item, &item.href),
-        }
-    }
-
-    /// A resource an item depends on. Asked for once per item; `Missing` when it cannot be had.
-    pub(super) fn look(&mut self, item: &Item, url: &str) -> Look {
-        let slot = FetchSlot { item: item.key.clone(), url: url.to_owned() };
-        match self.fetches.get(&slot) {
-            Some(Fetch::Got(resource)) => return Look::Ready(resource.clone()),
-            Some(Fetch::Gone) => return Look::Missing,
-            Some(Fetch::Waiting) if self.settling => return Look::Missing,
-            Some(Fetch::Waiting) => return Look::Waiting,
-            None => {}
-        }
-        let able = matches!(self.phase, Phase::Running | Phase::Preparing | Phase::Stopping(_));
-        if item.history || self.settling || !able || self.resolve(url).is_none() {
-            return Look::Missing;
-        }
-        self.fetches.insert(slot.clone(), Fetch::Waiting);
-        self.fetch_queue.push_back(slot);
-        self.fetch_more();
-        Look::Waiting
-    }
-
-    fn fetch_more(&mut self) {
-        while self.fetching < LOOKUPS {
-            let Some(slot) = self.fetch_queue.pop_front() else { return };
-            self.fetch(slot, 0);
-        }
-    }
-
-    fn fetch(&mut self, slot: FetchSlot, tries: u32) {
-        let url = slot.url.clone();
-        self.fetching += 1;
-        if !self.follow(Purpose::Fetch { slot: slot.clone(), tries }, Method::Get, &url, Body::Empty) {
-            self.fetching -= 1;
-            self.fetches.insert(slot, Fetch::Gone);
-        }
-    }
-
-    pub(super) fn fetched(&mut self, slot: FetchSlot, tries: u32, result: Result<Answer, CallFailure>) {
-        self.fetching = self.fetching.saturating_sub(1);
-        let passing = match &result {
-            Ok(answer) => matches!(answer.status, 408 | 429 | 500 | 502 | 503 | 504),
-            Err(CallFailure::Net(_)) => true,
-            Err(_) => false,
-        };
-        if passing && tries < 2 && matches!(self.fetches.get(&slot), Some(Fetch::Waiting)) {
-            return self.fetch(slot, tries + 1);
-        }
-        let read = match &result {
-            Ok(answer) if answer.status == 200 => Resource::parse(&answer.body).ok(),
-            _ => None,
-        };
-        if let (Some(_), Ok(answer)) = (&read, &result) {
-            self.keep(&slot.url, answer);
-        }
-        if let Some(fetch) = self.fetches.get_mut(&slot) {
-            *fetch = read.map_or(Fetch::Gone, Fetch::Got);
-        }
-        self.fetch_more();
-        self.wake();
-    }
-
-    // ---- events -------------------------------------------------------------------------------------------------
-
     /// Writes down one item.
     fn record(&mut self, talk: &mut Talk, key: &TalkKey, item: &Item) -> Flow {
         let rel = item.event.link.rel.as_str();
@@ -702,6 +524,7 @@ impl Session {
         match state.as_deref() {
             Some("Connected") if !talk.recording => {
                 talk.recording = true;
+                talk.conference = talk.state.as_deref() == Some("Conferenced");
                 if let (Some(uncovered), Some(id)) = (talk.uncovered.take(), talk.id.clone())
                     && (uncovered.certain || item.at.since(uncovered.since) > GRACE)
                 {
@@ -722,7 +545,8 @@ impl Session {
                             Some(why) => format!("disconnected from the messages of the conversation ({why})"),
                             None => "disconnected from the messages of the conversation".into(),
                         },
-                        certain: talk.state.as_deref() == Some("Conferenced"),
+                        // A two-party session ends when its talk becomes a conference: as when joining one.
+                        certain: talk.conference,
                     });
                 }
             }
@@ -774,6 +598,7 @@ impl Session {
         {
             self.gap(&id, uncovered.since, at, &uncovered.cause);
         }
+        self.notice_unsent(talk, key, origin);
         let reason = match (&reason, &talk.part.leaving) {
             (None, Some(leaving)) => Some(Reason { message: Some(leaving.why.into()), ..Reason::default() }),
             _ => reason,

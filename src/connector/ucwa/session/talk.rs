@@ -36,6 +36,9 @@ pub struct Talk {
     pub ended: bool,
     /// `recording.started` is recorded and not stopped since.
     pub recording: bool,
+    /// The messages recorded are those of a conference: others speak there without us.
+    #[serde(default)]
+    pub conference: bool,
     /// Since when we are in the conversation without receiving its messages.
     pub uncovered: Option<Uncovered>,
     /// What became of the notice.

@@ -6,8 +6,9 @@ use crate::model::{Content, Kind, Message, Person, Reason};
 
 use super::super::datauri;
 use super::super::wire::{EventType, Resource, Status};
+use super::lookup::Look;
 use super::people::Who;
-use super::record::{Flow, Look};
+use super::record::Flow;
 use super::talk::{Item, Notice, Talk};
 use super::{Session, TalkKey};
 
@@ -134,6 +135,7 @@ impl Session {
             source_id: Some(item.event.link.href.clone()),
             ..Content::default()
         };
+        talk.conference |= talk.state.as_deref() == Some("Conferenced");
         let stamp = resource.date("timeStamp");
         let kind = if failed { Kind::MessageUndelivered } else { Kind::MessageSent };
         // The server's time stands alone in a field, in milliseconds: the archive keeps keys of one time together.

@@ -211,6 +211,58 @@ fn a_failed_notice_is_undelivered() {
 }
 
 #[test]
+fn a_notice_refused_for_good_is_undelivered_at_once() {
+    let mut rig = Rig::running();
+    let href = format!("{}/messaging/messages", conversation("a"));
+    rig.page("POST", &href, 403, json!({"code": "Forbidden", "message": "no"}));
+    rig.in_meeting("a");
+    let failed = rig.of(Kind::MessageUndelivered);
+    assert_eq!(failed.len(), 1, "{:?}", rig.kinds());
+    assert_eq!(failed[0].content.message.as_ref().expect("message").text, NOTICE);
+    assert_eq!(failed[0].content.reason.as_ref().expect("reason").code.as_deref(), Some("Forbidden"));
+    rig.pass(Duration::from_secs(120));
+    assert_eq!(rig.count_sent(&format!("POST {href}")), 1);
+}
+
+#[test]
+fn a_notice_that_waits_for_another_try_when_the_talk_ends_is_undelivered() {
+    let mut rig = Rig::running();
+    let href = format!("{}/messaging/messages", conversation("a"));
+    rig.page("POST", &href, 503, json!({"code": "ServiceUnavailable"}));
+    rig.in_meeting("a");
+    assert!(rig.of(Kind::MessageUndelivered).is_empty());
+    rig.batch(json!([communication(vec![event("conversation", &conversation("a"), "deleted", None)])]));
+    assert_eq!(rig.of(Kind::MessageUndelivered)[0].content.message.as_ref().expect("message").text, NOTICE);
+    assert!(rig.of(Kind::NoticeSent).is_empty());
+    assert_eq!(rig.kinds().last(), Some(&"conversation.ended"));
+}
+
+#[test]
+fn a_talk_that_becomes_a_conference_in_place_has_no_gap_when_messaging_follows_soon() {
+    let mut rig = Rig::running();
+    rig.knows("a", "alice@contoso.com", "Alice");
+    let started = invitation("messagingInvitation", "1", "a", ALICE, Some("Hi"));
+    rig.batch(json!([communication(vec![started.clone()])]));
+    rig.batch(json!([
+        in_conversation("a", vec![messaging_is("a", "Connected")]),
+        communication(vec![talk_is("a", "Connected", false), completed(&started, "Success")])
+    ]));
+    for drops in 0..2 {
+        rig.batch(json!([
+            communication(vec![talk_is("a", "Conferenced", true)]),
+            in_conversation("a", vec![messaging_is("a", "Disconnected")])
+        ]));
+        rig.pass(Duration::from_secs(1));
+        rig.batch(json!([in_conversation("a", vec![messaging_is("a", "Connected")])]));
+        assert_eq!(
+            rig.of(Kind::CaptureGap).len(),
+            drops,
+            "only a drop of the conference's messages may have cost some"
+        );
+    }
+}
+
+#[test]
 fn html_and_plain_bodies_become_text_and_sanitised_html() {
     let mut rig = Rig::running();
     rig.in_meeting("a");
