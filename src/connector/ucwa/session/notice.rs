@@ -60,11 +60,15 @@ impl Session {
     /// That the notice goes out is durable: a process that dies now finds its operation in the cursor, and the channel
     /// tells whether it went out.
     pub(super) fn post_notice(&mut self, key: &TalkKey) {
-        let Some(talk) = self.talks.get(key).filter(|t| t.part.leaving.is_none() && !t.part.gone) else { return };
-        let (Notice::Sending { operation, href: None, .. }, Some(href)) = (&talk.notice, &talk.part.send) else {
+        let Some(talk) = self.talks.get_mut(key).filter(|t| t.part.leaving.is_none() && !t.part.gone) else { return };
+        let Notice::Sending { operation, href: None, .. } = talk.notice.clone() else { return };
+        let Some(href) = talk.part.send.clone() else {
+            // Messaging dropped meanwhile: it certainly has not gone out, and does when messaging is back.
+            talk.notice = Notice::Due;
+            talk.changed = true;
             return;
         };
-        let (operation, Some(mut url)) = (operation.clone(), self.resolve(href)) else { return };
+        let Some(mut url) = self.resolve(&href) else { return };
         url.query_pairs_mut().append_pair("operationId", &operation);
         let body = Body::Text(self.settings.notice.clone());
         self.call(Purpose::SendNotice { talk: key.clone() }, Method::Post, url, body);

@@ -173,6 +173,19 @@ fn a_notice_goes_out_when_its_intention_is_durable() {
 }
 
 #[test]
+fn a_notice_that_came_too_late_goes_out_when_messaging_is_back() {
+    let (mut rig, post) = about_to_tell();
+    let (ticket, append) = rig.held.remove(0);
+    rig.raw_batch(json!([in_conversation("a", vec![messaging_is("a", "Disconnected")])]), "next");
+    rig.release_one();
+    rig.held.insert(0, (ticket, append));
+    rig.release_stores();
+    assert_eq!(rig.count_sent(&post), 0, "messaging dropped before it could go out");
+    rig.batch(json!([in_conversation("a", vec![messaging_is("a", "Connected")])]));
+    assert_eq!(rig.count_sent(&post), 1);
+}
+
+#[test]
 fn a_notice_that_a_killed_process_meant_to_send_goes_out_after_the_restart() {
     let (mut rig, post) = about_to_tell();
     rig.store_without_receipt();
