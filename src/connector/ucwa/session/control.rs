@@ -32,7 +32,10 @@ impl Session {
                     let resource = resource.clone();
                     self.consider(item, &resource, true);
                 }
-                None => self.look_at_invitation(&item.href),
+                None => {
+                    self.see_completion(item);
+                    self.look_at_invitation(&item.href);
+                }
             },
             "conversation" => self.see_talk(item),
             "messaging" => self.see_messaging(item),
@@ -96,6 +99,21 @@ impl Session {
             self.want_messaging(&key);
             self.leave_if_declined(&href, &key);
         }
+    }
+
+    /// That an invitation is completed stands on the event, also when the invitation itself is only a link.
+    fn see_completion(&mut self, item: &Item) {
+        if item.event.kind != EventType::Completed {
+            return;
+        }
+        let invitation = self.invitations.entry(item.href.clone()).or_default();
+        invitation.completed = true;
+        let Some(key) = invitation.talk.clone() else { return };
+        if let Some(talk) = self.talks.get_mut(&key) {
+            talk.part.invitation = None;
+        }
+        self.want_messaging(&key);
+        self.leave_if_declined(&item.href, &key);
     }
 
     /// Who invites: the embedded `from`, else the organiser in the meeting's address.
@@ -197,9 +215,12 @@ impl Session {
             invitation.answered = false;
         }
         let completed = invitation.completed;
-        if let Some(key) = talk.filter(|_| !completed) {
-            let part = &mut self.talks.entry(key).or_default().part;
-            if part.state.is_none() {
+        if let Some(key) = talk {
+            let part = &mut self.talks.entry(key.clone()).or_default().part;
+            if completed {
+                part.invitation = None;
+                self.want_messaging(&key);
+            } else if part.state.is_none() {
                 part.invitation = Some(href.to_owned());
             }
         }
@@ -442,7 +463,7 @@ impl Session {
         let inside = matches!(part.state.as_deref(), Some("Conferenced" | "Connected"));
         let pending = part.invitation.as_ref().is_some_and(|i| self.invitations.get(i).is_some_and(|i| !i.completed));
         let refused = part.leaving.is_some() || part.gone || talk.ended || talk.declined;
-        if !inside || pending || refused || part.joining || part.rested {
+        if !inside || pending || refused || part.joining || part.looking || part.rested {
             return;
         }
         match part.messaging.as_deref() {
@@ -493,16 +514,21 @@ impl Session {
 
     /// The pause is over, or the channel has been silent for too long: look.
     pub(super) fn join_step(&mut self, key: &TalkKey) {
-        match self.talks.get(key).map(|t| t.part.messaging_href.is_some()) {
-            Some(true) => self.look_at_messaging(key),
-            Some(false) => self.look_at_talk(key),
-            None => {}
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        talk.part.joining = false;
+        match talk.part.messaging_href {
+            Some(_) => self.look_at_messaging(key),
+            None => self.look_at_talk(key),
         }
     }
 
     pub(super) fn look_at_messaging(&mut self, key: &TalkKey) {
         let Some(talk) = self.talks.get_mut(key) else { return };
         if talk.part.gone || talk.ended || talk.part.leaving.is_some() {
+            return;
+        }
+        if talk.part.looking {
+            talk.part.look_again = true;
             return;
         }
         let Some(href) = talk.part.messaging_href.clone() else {
@@ -512,15 +538,18 @@ impl Session {
         if !self.acting() {
             return;
         }
+        let sent = self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty);
         if let Some(talk) = self.talks.get_mut(key) {
-            talk.part.joining = true;
+            talk.part.looking = sent;
         }
-        self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty);
     }
 
     pub(super) fn looked_at_messaging(&mut self, key: &TalkKey, result: Result<Answer, CallFailure>) {
         let Some(talk) = self.talks.get_mut(key) else { return };
-        talk.part.joining = false;
+        talk.part.looking = false;
+        if std::mem::take(&mut talk.part.look_again) {
+            return self.look_at_messaging(key);
+        }
         let resource = match &result {
             Ok(answer) if answer.status == 200 => Resource::parse(&answer.body).ok(),
             Ok(answer) if matches!(answer.status, 404 | 410) => return self.look_at_talk(key),

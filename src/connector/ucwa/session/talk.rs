@@ -172,8 +172,12 @@ pub struct Part {
     pub stop: Option<String>,
     /// Links of the conversation that list people: rel and URL.
     pub lists: Vec<(String, String)>,
-    /// A join step (POST addMessaging, GET messaging) is under way.
+    /// addMessaging is under way: sent, or taken by the server and not yet connected. One at a time.
     pub joining: bool,
+    /// GET messaging is under way.
+    pub looking: bool,
+    /// Something changed meanwhile: its answer may be older, look once more.
+    pub look_again: bool,
     /// addMessaging was refused so often in a row.
     pub refusals: u32,
     /// The pause after a refusal is running.

@@ -371,3 +371,29 @@ fn other_modalities_are_refused_and_unknown_things_kept() {
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].content.detail.as_ref().expect("detail")["rel"], "surprise");
 }
+
+#[test]
+fn everything_may_be_a_link_only() {
+    let mut rig = Rig::running();
+    rig.knows("a", "alice@contoso.com", "Alice");
+    let started = invitation("onlineMeetingInvitation", "1", "a", ALICE, None);
+    let resource = started["_embedded"]["onlineMeetingInvitation"].clone();
+    let href = resource["_links"]["self"]["href"].as_str().expect("href").to_owned();
+    let bare = |kind: &str| event("onlineMeetingInvitation", &href, kind, None);
+    let talk = event("conversation", &conversation("a"), "updated", None);
+    let ours = event("messaging", &format!("{}/messaging", conversation("a")), "updated", None);
+    rig.page("GET", &href, 200, resource);
+    rig.batch(json!([communication(vec![bare("started")])]));
+    assert!(rig.sent.iter().any(|s| s.ends_with("/accept")), "{:?}", rig.sent);
+    rig.page("GET", &conversation("a"), 200, talk_is("a", "Conferenced", true)["_embedded"]["conversation"].clone());
+    rig.page("GET", &format!("{}/messaging", conversation("a")), 200, messaging("a", "Disconnected"));
+    let done = with(bare("completed"), "status", json!("Success"));
+    rig.batch(json!([communication(vec![talk, done]), in_conversation("a", vec![ours.clone()])]));
+    assert_eq!(rig.count_sent(&format!("POST {APP}/communication/messagingInvitations")), 1, "{:?}", rig.sent);
+    rig.page("GET", &format!("{}/messaging", conversation("a")), 200, messaging("a", "Connected"));
+    rig.batch(json!([in_conversation("a", vec![ours])]));
+    assert_eq!(
+        rig.kinds(),
+        ["invitation.received", "conversation.started", "invitation.accepted", "recording.started"]
+    );
+}
