@@ -687,6 +687,12 @@ def handler_class(deployment, origin):
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 
+        def handle_one_request(self):
+            try:
+                super().handle_one_request()
+            except (ConnectionResetError, BrokenPipeError):
+                self.close_connection = True
+
         do_GET = do_POST = do_DELETE = do_PUT = serve
 
         def put(self, reply):
