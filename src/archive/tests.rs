@@ -378,6 +378,21 @@ async fn checkpoints_go_into_the_archive_and_outside() {
 }
 
 #[tokio::test]
+async fn a_closed_archive_is_one_file_even_if_a_reader_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(dir.path());
+    put(&archive, batch((0..4).map(|n| says(&n.to_string(), 1, "Alice", "a", n)).collect())).await;
+    let reader = archive.reader().unwrap();
+    assert_eq!(reader.log_size().unwrap(), 4);
+    let wal = dir.path().join("archive.db-wal");
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0);
+    archive.close().await.unwrap();
+    // An idle reader keeps the name, but nothing is in it.
+    assert_eq!(std::fs::metadata(&wal).unwrap().len(), 0);
+    assert_eq!(reader.log_size().unwrap(), 4);
+}
+
+#[tokio::test]
 async fn within_a_second_the_order_of_display_is_that_of_capture() {
     let dir = tempfile::tempdir().unwrap();
     let archive = open(dir.path());
