@@ -64,9 +64,10 @@ CREATE TABLE event (
     envelope     INTEGER REFERENCES envelope(id),   -- its commitment is in the leaf; NULL = the recorder's own statement
     content      BLOB    NOT NULL,  -- commitment: SHA-256(content.salt ‖ content.canonical); in the leaf
     leaf         BLOB    NOT NULL,  -- SHA-256(0x00 ‖ canonical header): level 0 of the tree
-    at           INTEGER AS (coalesce(source_time, recorded_at)) VIRTUAL  -- µs, the time that people ask for
+    at           INTEGER AS (coalesce(source_time, recorded_at)) VIRTUAL, -- µs, the time that people ask for
+    second       INTEGER AS (coalesce(source_time, recorded_at) / 1000000) VIRTUAL  -- `at` cut to the second; then seq: order of display
 ) STRICT;
-CREATE INDEX event_by_conversation ON event (conversation, at) WHERE conversation IS NOT NULL;
+CREATE INDEX event_by_conversation ON event (conversation, second) WHERE conversation IS NOT NULL;
 
 -- What happened, apart from its header so that lawful erasure can take it without breaking a proof.
 CREATE TABLE content (

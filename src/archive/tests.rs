@@ -369,6 +369,61 @@ async fn checkpoints_go_into_the_archive_and_outside() {
 }
 
 #[tokio::test]
+async fn a_closed_archive_is_one_file_even_if_a_reader_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(dir.path());
+    put(&archive, batch((0..4).map(|n| says(&n.to_string(), 1, "Alice", "a", n)).collect())).await;
+    let reader = archive.reader().unwrap();
+    assert_eq!(reader.log_size().unwrap(), 4);
+    let wal = dir.path().join("archive.db-wal");
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0);
+    archive.close().await.unwrap();
+    // An idle reader keeps the name, but nothing is in it.
+    assert_eq!(std::fs::metadata(&wal).unwrap().len(), 0);
+    assert_eq!(reader.log_size().unwrap(), 4);
+}
+
+#[tokio::test]
+async fn within_a_second_the_order_of_display_is_that_of_capture() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(dir.path());
+    // A message to the millisecond, then an end that HTTP's `Date` told to the second, then a message of the second before.
+    let told = |key: &str, kind, micros: i64| Captured {
+        source_time: Some(Timestamp(T0 + micros)),
+        ..event(key, 1, kind, 0, Content::default())
+    };
+    let events = vec![
+        told("a", Kind::MessageSent, 1_999_000),
+        told("b", Kind::ConversationEnded, 1_000_000),
+        told("c", Kind::MessageSent, 999_000),
+        told("d", Kind::RecordingStopped, 1_500_000),
+    ];
+    put(&archive, batch(events)).await;
+    let reader = archive.reader().unwrap();
+    let mut seqs = Vec::new();
+    let mut after = None;
+    loop {
+        let page = reader.events_of_conversation(&conversation(1), Order::Time, after, 1).unwrap();
+        seqs.extend(page.rows.iter().map(|event| event.seq.0));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seqs, [3, 1, 2, 4]);
+    // A question about a time stays exact, in the log and in the text.
+    let until = Timestamp(T0 + 1_500_000);
+    let before: Vec<u64> = reader.log_between(None, Some(until)).map(|event| event.unwrap().seq.0).collect();
+    assert_eq!(before, [2, 3]);
+    let mut text = Vec::new();
+    let options = crate::export::text::TextOptions { until: Some(until), ..Default::default() };
+    crate::export::text::write_transcript(&reader, &conversation(1), &mut text, options).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let shown = |seq: u64| text.contains(&format!("[{seq}] "));
+    assert_eq!([1, 2, 3, 4].map(shown), [false, true, true, false], "{text}");
+}
+
+#[tokio::test]
 async fn a_tree_with_a_missing_node_is_refused_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let archive = open(dir.path());

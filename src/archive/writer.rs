@@ -33,6 +33,8 @@ const GROUP_BYTES: usize = 8 << 20;
 const WAL_IDLE: u32 = 2_000;
 /// … and from which it does so even with work waiting.
 const WAL_BUSY: u32 = 8_000;
+/// How long closing waits for readers before it leaves the write-ahead log beside the archive.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// Enough of the end of `checkpoints.txt` to hold its newest note.
 const TAIL_BYTES: u64 = 65_536;
@@ -186,6 +188,7 @@ impl Writer {
             }
             self.move_wal(ahead.is_some() || !commands.is_empty());
         }
+        self.empty_wal();
         drop(self);
         if let Some(reply) = closing {
             let _ = reply.send(());
@@ -301,6 +304,20 @@ impl Writer {
         // PASSIVE never waits for readers. If it fails (full disk) the log stays valid and it is tried again later.
         if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0)) {
             tracing::warn!(%error, "cannot move the write-ahead log into the archive yet");
+        }
+    }
+
+    /// At the end: moves all of the write-ahead log into the database, so that the archive is one file again.
+    fn empty_wal(&self) {
+        // A reader that stays holds this up; whoever stops the recorder shall not wait for it for long.
+        let moved = self
+            .conn
+            .busy_timeout(CLOSING)
+            .and_then(|()| self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)));
+        match moved {
+            Ok(false) => {}
+            Ok(true) => tracing::debug!("a reader is open, so the write-ahead log stays beside the archive"),
+            Err(error) => tracing::warn!(%error, "the write-ahead log stays beside the archive; nothing is lost"),
         }
     }
 

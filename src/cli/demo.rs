@@ -88,7 +88,7 @@ impl Demo {
         let listener = listen(self.listen).await?;
         let address = listener.local_addr().context("cannot read the listener's address")?;
         let recorder = Recorder::start(dir, configure(dir, &pool)?, Some(listener))?;
-        let mut story = Story::begin(&pool, &recorder)?;
+        let mut story = Story::begin(dir, &pool, &recorder);
         story.say(&format!(
             "A simulated Skype for Business pool plays on this machine; the real recorder signs in to it and records.\n\
              pool      {}\n\
@@ -116,14 +116,17 @@ impl Demo {
         }
         let stays = matches!(ended, Ended::Played) && !self.exit_when_done;
         if stays {
-            story.sum_up(&pool, dir)?;
+            // The audit holds the log against its signatures; the first round of them may be yet to come.
+            recorder.sign().await?;
+            story.sum_up(&pool)?;
             story.say(&format!("\nStill recording, still listening at http://{address}/metrics. Ctrl-C ends."))?;
             story.follow(&recorder, Box::pin(signals.next())).await?;
         }
         signals.next_one_kills();
         story.say("\nThe recorder leaves its conversations and signs the log.")?;
+        story.put_down();
         recorder.stop().await?;
-        let exit = if stays { Exit::Done } else { story.sum_up(&pool, dir)? };
+        let exit = if stays { Exit::Done } else { story.sum_up(&pool)? };
         story.finish()?;
         match ended {
             Ended::Played => Ok(exit),

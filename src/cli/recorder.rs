@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Archive, CheckpointSigner, Reader};
+use crate::archive::{Archive, CheckpointSigner};
 use crate::capture::supervise::{Pauses, Supervised, Supervisor};
 use crate::clock::{Clock, SystemClock};
 use crate::health::meter::Meter;
@@ -56,9 +56,10 @@ impl Recorder {
         &self.vitals
     }
 
-    /// A reader of the archive being written.
-    pub(super) fn reader(&self) -> anyhow::Result<Reader> {
-        Ok(self.archive.reader()?)
+    /// Signs the log as it stands, without waiting for the next round.
+    pub(super) async fn sign(&self) -> anyhow::Result<()> {
+        self.archive.checkpoint(Arc::clone(&self.signer)).await.context("cannot sign the log")?;
+        Ok(())
     }
 
     /// Waits until recording cannot go on.

@@ -113,8 +113,12 @@ fn transcript(
     for event in reader.transcript(id, Order::Time) {
         let event: Event = event?;
         let at = event.source_time.unwrap_or(event.recorded_at);
-        if options.until.is_some_and(|until| at >= until) {
-            break;
+        if let Some(until) = options.until.filter(|until| at >= *until) {
+            // Within a second the order is that of capture: an event before `until` may still follow.
+            if at.micros() / 1_000_000 > until.micros() / 1_000_000 {
+                break;
+            }
+            continue;
         }
         if options.since.is_some_and(|since| at < since) || options.up_to.is_some_and(|size| event.seq.0 > size) {
             continue;

@@ -98,7 +98,7 @@ fn each_change_of_a_row_is_named_with_its_seq() {
         (
             "CREATE TEMP TABLE old AS SELECT sql FROM sqlite_schema WHERE name = 'event_by_conversation';
              DROP INDEX event_by_conversation;
-             CREATE INDEX event_by_conversation ON event (conversation, at) WHERE conversation IS NOT NULL AND seq <> 20;
+             CREATE INDEX event_by_conversation ON event (conversation, second) WHERE conversation IS NOT NULL AND seq <> 20;
              PRAGMA writable_schema = ON;
              UPDATE sqlite_schema SET sql = (SELECT sql FROM old) WHERE name = 'event_by_conversation'",
             vec![(Unreadable, None)],

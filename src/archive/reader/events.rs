@@ -13,7 +13,9 @@ use crate::model::{Content, ConversationId, Event, Kind, Seq, Timestamp};
 /// In which order a transcript comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Order {
-    /// By the time people see (`source_time`, or `recorded_at` where absent), then by seq: the order of display.
+    /// By the time people see (`source_time`, or `recorded_at` where absent) cut to the second, then by seq: the order of
+    /// display. A platform tells some times to the second only and some to the millisecond, and our own statements have our
+    /// clock; finer than a second, only the order of capture says what came first.
     #[default]
     Time,
     /// By seq: the order of capture.
@@ -23,7 +25,7 @@ pub enum Order {
 /// Where the next page starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    at: i64,
+    second: i64,
     seq: u64,
 }
 
@@ -37,7 +39,8 @@ pub struct Page<T, P = Position> {
 }
 
 /// Columns of [`event_of`].
-const EVENT: &str = "e.seq, i.id, n.name, n.platform, e.kind, e.source_time, e.recorded_at, c.canonical, e.leaf, e.at
+const EVENT: &str =
+    "e.seq, i.id, n.name, n.platform, e.kind, e.source_time, e.recorded_at, c.canonical, e.leaf, e.second
     FROM event e JOIN connector n ON n.id = e.connector LEFT JOIN conversation_id i ON i.number = e.conversation
     LEFT JOIN content c ON c.seq = e.seq";
 
@@ -115,10 +118,12 @@ impl Reader {
         limit: usize,
     ) -> Result<Page<Event>, ArchiveError> {
         let number = "e.conversation = (SELECT number FROM conversation_id WHERE id = ?1)";
-        let after = after.unwrap_or(Position { at: i64::MIN, seq: 0 });
+        let after = after.unwrap_or(Position { second: i64::MIN, seq: 0 });
         let sql = match order {
             Order::Time => {
-                format!("SELECT {EVENT} WHERE {number} AND (e.at, e.seq) > (?2, ?3) ORDER BY e.at, e.seq LIMIT ?4")
+                format!(
+                    "SELECT {EVENT} WHERE {number} AND (e.second, e.seq) > (?2, ?3) ORDER BY e.second, e.seq LIMIT ?4"
+                )
             }
             // The index is by time, and one more index would cost every append. So the few seqs of a small conversation
             // are sorted, and for a large one the log is walked, of which it is a good part anyway.
@@ -130,7 +135,7 @@ impl Reader {
                 format!("SELECT {EVENT} WHERE +{number} AND e.seq > ?3 AND ?2 IS NOT NULL ORDER BY e.seq LIMIT ?4")
             }
         };
-        let rows = self.event_rows(&sql, params![id.as_str(), after.at, N(after.seq), N::of(limit)])?;
+        let rows = self.event_rows(&sql, params![id.as_str(), after.second, N(after.seq), N::of(limit)])?;
         Ok(page(rows, limit))
     }
 
@@ -220,8 +225,9 @@ impl Reader {
 }
 
 fn page(rows: Vec<(Event, i64)>, limit: usize) -> Page<Event> {
-    let next =
-        (rows.len() >= limit).then(|| rows.last().map(|(event, at)| Position { at: *at, seq: event.seq.0 })).flatten();
+    let next = (rows.len() >= limit)
+        .then(|| rows.last().map(|(event, second)| Position { second: *second, seq: event.seq.0 }))
+        .flatten();
     Page { rows: rows.into_iter().map(|(event, _)| event).collect(), next }
 }
 

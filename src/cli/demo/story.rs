@@ -1,7 +1,7 @@
 //! What the demo tells: the pool's narration and the recorder's log side by side, and the summary.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -27,21 +27,36 @@ pub(super) struct Story {
     out: Out,
     began: Instant,
     narration: Narration,
-    reader: Reader,
+    dir: PathBuf,
+    /// Opened when something is to be read.
+    reader: Option<Reader>,
     log_size: watch::Receiver<u64>,
     told: u64,
 }
 
 impl Story {
-    pub(super) fn begin(pool: &SimulatedPool, recorder: &Recorder) -> anyhow::Result<Story> {
-        Ok(Story {
+    pub(super) fn begin(dir: &Path, pool: &SimulatedPool, recorder: &Recorder) -> Story {
+        Story {
             out: Out::new(),
             began: Instant::now(),
             narration: pool.events(),
-            reader: recorder.reader()?,
+            dir: dir.to_owned(),
+            reader: None,
             log_size: recorder.vitals().log_size.clone(),
             told: 0,
+        }
+    }
+
+    fn reader(&mut self) -> anyhow::Result<&Reader> {
+        Ok(match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(Reader::open(&self.dir)?),
         })
+    }
+
+    /// Closes the archive, so that the recorder can make it one file again when it stops.
+    pub(super) fn put_down(&mut self) {
+        self.reader = None;
     }
 
     pub(super) fn say(&mut self, text: &str) -> anyhow::Result<()> {
@@ -78,7 +93,8 @@ impl Story {
     /// Tells what the log has got since the last time.
     fn tell_log(&mut self) -> anyhow::Result<()> {
         loop {
-            let events = self.reader.events(Seq(self.told + 1), PAGE)?;
+            let from = Seq(self.told + 1);
+            let events = self.reader()?.events(from, PAGE)?;
             let Some(last) = events.last() else { return Ok(()) };
             self.told = last.seq.0;
             // What the platform sent that has no kind of its own would drown the rest here.
@@ -89,13 +105,13 @@ impl Story {
     }
 
     /// The conversations, what was said against what was recorded, the audit, and what to try next.
-    pub(super) fn sum_up(&mut self, pool: &SimulatedPool, dir: &Path) -> anyhow::Result<Exit> {
+    pub(super) fn sum_up(&mut self, pool: &SimulatedPool) -> anyhow::Result<Exit> {
         self.tell_log()?;
         self.say("")?;
         let mut table = list::new_table();
         let mut first = None;
         let mut recorded = 0;
-        list::each(&self.reader, &ConversationFilter::default(), |conversation| {
+        list::each(self.reader()?, &ConversationFilter::default(), |conversation| {
             table.add_row(list::row(&conversation));
             recorded += conversation.messages;
             first.get_or_insert(conversation.id);
@@ -126,9 +142,13 @@ impl Story {
             ))?;
         }
         self.say("")?;
-        let exit =
-            verify::audit(&Layout::of(dir).database, &AuditOptions::default(), &mut self.out, verify::Form::Text)?;
-        let (program, archive) = (program(), shell_quoted(dir));
+        let exit = verify::audit(
+            &Layout::of(&self.dir).database,
+            &AuditOptions::default(),
+            &mut self.out,
+            verify::Form::Text,
+        )?;
+        let (program, archive) = (program(), shell_quoted(&self.dir));
         let id = first.map_or_else(String::new, |id| format!("\n  {program} show --archive {archive} {id}"));
         self.say(&format!(
             "\nTry next:\n  {program} list --archive {archive}{id}\n  \
