@@ -538,9 +538,14 @@ impl Session {
         if !self.acting() {
             return;
         }
-        let sent = self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty);
+        // The call may fail before it returns, so the mark comes first.
         if let Some(talk) = self.talks.get_mut(key) {
-            talk.part.looking = sent;
+            talk.part.looking = true;
+        }
+        if !self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty)
+            && let Some(talk) = self.talks.get_mut(key)
+        {
+            talk.part.looking = false;
         }
     }
 
