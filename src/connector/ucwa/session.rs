@@ -294,6 +294,8 @@ pub struct Session {
     fetches: BTreeMap<FetchSlot, Fetch>,
     fetch_queue: VecDeque<FetchSlot>,
     fetching: usize,
+    /// Lookups to repeat, with the number of the coming try.
+    fetch_again: Vec<(FetchSlot, u32)>,
     finds: HashMap<AskId, TalkKey>,
     /// Conversations with something to record, and those that wait for a lookup.
     busy: BTreeSet<TalkKey>,
@@ -356,6 +358,7 @@ impl Session {
             fetches: BTreeMap::new(),
             fetch_queue: VecDeque::new(),
             fetching: 0,
+            fetch_again: Vec::new(),
             finds: HashMap::new(),
             busy: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -428,6 +431,7 @@ impl Session {
                 self.schedule_renewal();
             }
             Timer::Pending => self.interpret_pending(true),
+            Timer::Lookup => self.look_again(),
             Timer::Stop => self.stop_step(),
             Timer::Join(talk) => self.join_step(&talk),
             Timer::NotCapturing(talk) => self.not_capturing(&talk),

@@ -257,6 +257,7 @@ impl Session {
             }
         }
         self.fetch_queue.clear();
+        self.fetch_again.clear();
         self.settling = true;
         self.wake();
         self.pump();
