@@ -244,6 +244,8 @@ struct Invitation {
     tries: u32,
     completed: bool,
     looked: bool,
+    /// Looked at after a restart; the channel may not speak of it any more.
+    recheck: bool,
     inviter: Option<crate::model::Person>,
 }
 

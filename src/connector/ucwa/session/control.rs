@@ -66,10 +66,12 @@ impl Session {
         invitation.accept = resource.link("accept").map(str::to_owned);
         invitation.decline = resource.link("decline").map(str::to_owned).or(invitation.decline.take());
         invitation.completed |= completed;
-        if invitation.inviter.is_none() {
+        let named = invitation.inviter.is_none() && inviter.is_some();
+        if named {
             invitation.inviter = inviter;
         }
-        let undecided = invitation.decision.is_none();
+        // What was decided without knowing who invites is decided anew, unless it has been answered.
+        let undecided = invitation.decision.is_none() || (named && !invitation.answered);
         let nameless = invitation.inviter.is_none() && !invitation.looked && !completed && act;
         if let Some(key) = &talk {
             let part = &mut self.talks.entry(key.clone()).or_default().part;
@@ -180,7 +182,7 @@ impl Session {
         }
     }
 
-    fn look_at_invitation(&mut self, href: &str) {
+    pub(super) fn look_at_invitation(&mut self, href: &str) {
         if self.acting() {
             self.invitations.entry(href.to_owned()).or_default().looked = true;
             let purpose = Purpose::LookAtInvitation { invitation: href.to_owned() };
@@ -204,6 +206,10 @@ impl Session {
             return self.wake();
         }
         let Some(invitation) = self.invitations.get_mut(href) else { return };
+        if read.is_none() && invitation.recheck && invitation.decision.is_none() {
+            self.invitations.remove(href);
+            return self.wake();
+        }
         if let Some(resource) = &read {
             invitation.accept = resource.link("accept").map(str::to_owned);
             invitation.decline = resource.link("decline").map(str::to_owned);
@@ -557,7 +563,11 @@ impl Session {
         }
         let resource = match &result {
             Ok(answer) if answer.status == 200 => Resource::parse(&answer.body).ok(),
-            Ok(answer) if matches!(answer.status, 404 | 410) => return self.look_at_talk(key),
+            Ok(answer) if matches!(answer.status, 404 | 410) => {
+                // Known to be absent: the next word about it comes from the channel.
+                talk.part.messaging = Some("Absent".into());
+                return self.look_at_talk(key);
+            }
             _ => None,
         };
         let Some(resource) = resource else {

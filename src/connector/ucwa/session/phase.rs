@@ -531,6 +531,11 @@ impl Session {
             .map(|(k, _)| k.clone())
             .collect();
         for key in keys {
+            // The process may have ended between recording an invitation and answering it.
+            if let Some(href) = self.talks.get(&key).and_then(|t| t.open_invitation.clone()) {
+                self.invitations.entry(href.clone()).or_default().recheck = true;
+                self.look_at_invitation(&href);
+            }
             self.look_at_talk(&key);
         }
     }

@@ -400,8 +400,12 @@ impl Session {
                 let kind = match result {
                     Some(true) => Kind::InvitationAccepted,
                     Some(false) => Kind::InvitationFailed,
-                    None => return Flow::Done,
+                    None => {
+                        talk.open_invitation = Some(item.href.clone());
+                        return Flow::Done;
+                    }
                 };
+                talk.open_invitation = None;
                 let mut content = about(item.event.reason.clone());
                 if let Some(detail) = content.detail.as_mut() {
                     detail["rule"] = Value::String(rule);

@@ -50,6 +50,9 @@ pub struct Talk {
     /// Who shares a screen or program; the end of sharing does not tell.
     #[serde(default)]
     pub sharer: Option<Person>,
+    /// Absolute URL of an accepted invitation whose outcome is not recorded; looked at again after a restart.
+    #[serde(default)]
+    pub open_invitation: Option<String>,
     /// A text that came inside the invitation and may come once more as a message.
     pub first_text: Option<FirstText>,
     /// Messages recorded at `started`, by absolute URL; their `completed` is not another message.

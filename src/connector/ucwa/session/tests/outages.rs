@@ -239,3 +239,21 @@ fn a_notice_of_unknown_fate_is_sent_again_when_the_channel_is_silent_about_it() 
     rig.pass(Duration::from_secs(90));
     assert_eq!(rig.count_sent(&format!("POST {href}")), 2, "and then no more");
 }
+
+#[test]
+fn an_invitation_that_a_killed_process_did_not_answer_is_answered_after_the_restart() {
+    let mut rig = Rig::running();
+    let started = invitation("messagingInvitation", "1", "a", "sip:alice@contoso.com", Some("Hi"));
+    let resource = started["_embedded"]["messagingInvitation"].clone();
+    let href = resource["_links"]["self"]["href"].as_str().expect("href").to_owned();
+    rig.raw_batch(json!([communication(vec![started, talk_is("a", "Incoming", false)])]), "next");
+    // The POST is on the wire and never arrives; everything is durable.
+    assert!(rig.wire.iter().any(|(_, r)| r.url.path().ends_with("/accept")));
+    assert!(rig.memory.pending.is_empty());
+    rig.page("GET", &href, 200, resource);
+    rig.page("GET", &conversation("a"), 200, talk_is("a", "Incoming", false)["_embedded"]["conversation"].clone());
+    rig.sent.clear();
+    rig.restart(Duration::from_secs(1));
+    assert!(rig.sent.iter().any(|s| s.ends_with("/accept")), "{:?}", rig.sent);
+    assert_eq!(rig.texts(), ["Hi"]);
+}
