@@ -19,7 +19,6 @@ use super::{Phase, Purpose, Session, TalkKey, Verdict};
 const NOT_CAPTURING: Duration = Duration::from_secs(30);
 /// After addMessaging was taken, look whether it worked if the channel is silent.
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
-/// POSTs of the notice before giving up.
 
 impl Session {
     /// Reacts to one event of a stored batch.
@@ -33,7 +32,12 @@ impl Session {
                     let resource = resource.clone();
                     self.consider(item, &resource, true);
                 }
-                None => self.look_at_invitation(&item.href),
+                None => {
+                    if item.event.kind == EventType::Completed {
+                        self.invitation_over(&item.href);
+                    }
+                    self.look_at_invitation(&item.href);
+                }
             },
             "conversation" => self.see_talk(item),
             "messaging" => self.see_messaging(item),
@@ -96,6 +100,19 @@ impl Session {
         if let (true, Some(key)) = (completed, talk) {
             self.want_messaging(&key);
             self.leave_if_declined(&href, &key);
+        }
+    }
+
+    /// An invitation whose end came without its resource: nothing waits for it any more.
+    fn invitation_over(&mut self, href: &str) {
+        let invitation = self.invitations.entry(href.to_owned()).or_default();
+        invitation.completed = true;
+        if let Some(key) = invitation.talk.clone() {
+            if let Some(talk) = self.talks.get_mut(&key) {
+                talk.part.invitation = None;
+            }
+            self.want_messaging(&key);
+            self.leave_if_declined(href, &key);
         }
     }
 
@@ -197,6 +214,9 @@ impl Session {
             invitation.answered = false;
         }
         let completed = invitation.completed;
+        if let Some(key) = talk.clone().filter(|_| completed) {
+            self.want_messaging(&key);
+        }
         if let Some(key) = talk.filter(|_| !completed) {
             let part = &mut self.talks.entry(key).or_default().part;
             if part.state.is_none() {

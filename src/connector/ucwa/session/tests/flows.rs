@@ -133,6 +133,25 @@ fn the_seed_case_gets_through_a_409() {
 }
 
 #[test]
+fn an_invitation_whose_resource_is_never_embedded_leads_to_the_messages_too() {
+    let mut rig = Rig::running();
+    let add = format!("{APP}/communication/messagingInvitations");
+    let href = format!("{APP}/communication/onlineMeetingInvitations/1");
+    let started = invitation("onlineMeetingInvitation", "1", "a", ALICE, None);
+    rig.page("GET", &href, 200, started["_embedded"]["onlineMeetingInvitation"].clone());
+    rig.batch(json!([communication(vec![event("onlineMeetingInvitation", &href, "started", None)])]));
+    assert!(rig.sent.iter().any(|s| s.ends_with("/1/accept")), "{:?}", rig.sent);
+    rig.batch(json!([
+        communication(vec![talk_is("a", "Conferenced", true)]),
+        in_conversation("a", vec![messaging_is("a", "Disconnected")]),
+    ]));
+    assert_eq!(rig.count_sent(&format!("POST {add}")), 0, "the join is not complete");
+    let over = with(event("onlineMeetingInvitation", &href, "completed", None), "status", json!("Success"));
+    rig.batch(json!([communication(vec![over])]));
+    assert_eq!(rig.count_sent(&format!("POST {add}")), 1, "{:?}", rig.sent);
+}
+
+#[test]
 fn the_notice_goes_out_once_and_counts_when_confirmed() {
     let mut rig = Rig::running();
     rig.in_meeting("a");
