@@ -403,6 +403,9 @@ impl Session {
 
     fn see_messaging(&mut self, item: &Item) {
         let key = item.sender_href.clone();
+        if let Some(talk) = self.talks.get_mut(&key) {
+            talk.part.told += 1;
+        }
         if item.event.kind == EventType::Deleted {
             if let Some(talk) = self.talks.get_mut(&key) {
                 talk.part.messaging = Some("Disconnected".into());
@@ -531,14 +534,20 @@ impl Session {
         if !self.acting() {
             return;
         }
-        if let Some(talk) = self.talks.get_mut(key) {
-            talk.part.joining = true;
-        }
-        self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty);
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        talk.part.joining = true;
+        let told = talk.part.told;
+        self.follow(Purpose::LookAtMessaging { talk: key.clone(), told }, Method::Get, &href, Body::Empty);
     }
 
-    pub(super) fn looked_at_messaging(&mut self, key: &TalkKey, result: Result<Answer, CallFailure>) {
+    pub(super) fn looked_at_messaging(&mut self, key: &TalkKey, told: u32, result: Result<Answer, CallFailure>) {
+        let adding = self.calls.values().any(|p| matches!(p, Purpose::AddMessaging { talk } if talk == key));
         let Some(talk) = self.talks.get_mut(key) else { return };
+        if talk.part.told != told {
+            // The channel has told more since: this answer is older than what is known, or another one is under way.
+            talk.part.joining &= adding;
+            return self.want_messaging(key);
+        }
         talk.part.joining = false;
         let resource = match &result {
             Ok(answer) if answer.status == 200 => Resource::parse(&answer.body).ok(),
