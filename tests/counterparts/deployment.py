@@ -9,6 +9,7 @@ Python's standard library only.
 import base64
 import email.utils
 import json
+import os
 import re
 import socket
 import ssl
@@ -23,6 +24,8 @@ from urllib.parse import parse_qs, parse_qsl, quote_plus
 PASSWORD = 'p&a+s%20s \\ü"='
 APPLICATION = "10254733186"
 ADDED = ("timeout", "medium", "low", "priority", "operationId", "sessionContext")
+FETCHED = ("conversation", "messaging", "messagingInvitation", "onlineMeetingInvitation", "localParticipant", "communication")
+BARE = FETCHED if os.environ.get("DEPLOYMENT_BARE") else ()
 PUT_ME = {"f2c7a9d1-94a2-47b4-9a51-1f4c8b7b0e10": "please pass this in a PUT request"}
 
 
@@ -87,6 +90,7 @@ class Deployment:
         self.conversations, self.invitations, self.content_turn, self.closing = {}, {}, 0, False
         self.app_alive, self.available, self.generation, self.apps_made = False, False, 0, 0
         self.before = None
+        self.bare = BARE  # rels that are never embedded
         self.accept_hook = self.send_hook = self.add_hook = self.join_hook = None
         self.pending, self.number, self.batch, self.poll, self.polls, self.acked = [], 0, None, 0, 0, 0
         self.html, self.down_until = False, 0
@@ -175,7 +179,7 @@ class Deployment:
         if in_:
             event["in"] = dict(rel=in_[0], **self.link(in_[1], in_[2] if len(in_) > 2 else None))
         event.update({k: v for k, v in more.items() if v is not None})
-        if doc is not None:
+        if doc is not None and not (self.bare and rel in self.bare):
             event["_embedded"] = {key or rel: doc}
         event["type"] = kind
         return ("conversation" if conversation else sender, self.href(where), event)

@@ -50,6 +50,7 @@ def meeting(run):
              dep.event(c, "hyperspace", f"{at}/hyperspace", "exploded", {"x": "unheard of", "_links": {}}))
     c.subject = "Agenda, changed"
     dep.emit(dep.conversation_event(c))
+    run.until("the new subject", lambda events: any(e.get("subject") == c.subject for e in of(events, "conversation.changed")))
     dep.emit(dep.left(c, BOB[0], reason={"code": "RemoteFailure", "subcode": "Ejected", "message": "out"}))
     dep.drained()
     events, rows = ends(run, c)

@@ -171,6 +171,8 @@ enum Purpose {
     },
     LookAtMessaging {
         talk: TalkKey,
+        /// What the channel had told of it when we asked.
+        told: u32,
     },
     LookAtTalk {
         talk: TalkKey,
@@ -534,7 +536,7 @@ impl Session {
             Purpose::Decline { .. } => {}
             Purpose::LookAtInvitation { invitation } => self.looked_at_invitation(&invitation, result),
             Purpose::AddMessaging { talk } => self.added_messaging(&talk, result),
-            Purpose::LookAtMessaging { talk } => self.looked_at_messaging(&talk, result),
+            Purpose::LookAtMessaging { talk, told } => self.looked_at_messaging(&talk, told, result),
             Purpose::LookAtTalk { talk } => self.looked_at_talk(&talk, result),
             Purpose::SendNotice { talk } => self.notice_posted(&talk, result),
             Purpose::Fetch { slot, tries } => self.fetched(slot, tries, result),

@@ -411,6 +411,9 @@ impl Session {
 
     fn see_messaging(&mut self, item: &Item) {
         let key = item.sender_href.clone();
+        if let Some(talk) = self.talks.get_mut(&key) {
+            talk.part.told += 1;
+        }
         if item.event.kind == EventType::Deleted {
             if let Some(talk) = self.talks.get_mut(&key) {
                 talk.part.messaging = Some("Disconnected".into());
@@ -545,21 +548,25 @@ impl Session {
             return;
         }
         // The call may fail before it returns, so the mark comes first.
-        if let Some(talk) = self.talks.get_mut(key) {
-            talk.part.looking = true;
-        }
-        if !self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty)
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        talk.part.looking = true;
+        let told = talk.part.told;
+        if !self.follow(Purpose::LookAtMessaging { talk: key.clone(), told }, Method::Get, &href, Body::Empty)
             && let Some(talk) = self.talks.get_mut(key)
         {
             talk.part.looking = false;
         }
     }
 
-    pub(super) fn looked_at_messaging(&mut self, key: &TalkKey, result: Result<Answer, CallFailure>) {
+    pub(super) fn looked_at_messaging(&mut self, key: &TalkKey, told: u32, result: Result<Answer, CallFailure>) {
         let Some(talk) = self.talks.get_mut(key) else { return };
         talk.part.looking = false;
         if std::mem::take(&mut talk.part.look_again) {
             return self.look_at_messaging(key);
+        }
+        if talk.part.told != told {
+            // The channel has told more since: this answer is older than what is known.
+            return self.want_messaging(key);
         }
         let resource = match &result {
             Ok(answer) if answer.status == 200 => Resource::parse(&answer.body).ok(),

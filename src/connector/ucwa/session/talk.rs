@@ -165,6 +165,8 @@ pub struct Part {
     pub invitation: Option<String>,
     /// Newest state of our `messaging`.
     pub messaging: Option<String>,
+    /// How often the channel told of our messaging: what was asked before is older.
+    pub told: u32,
     /// Absolute URL of `messaging`.
     pub messaging_href: Option<String>,
     /// Newest `addMessaging`.

@@ -133,6 +133,53 @@ fn the_seed_case_gets_through_a_409() {
 }
 
 #[test]
+fn an_invitation_whose_resource_is_never_embedded_leads_to_the_messages_too() {
+    let mut rig = Rig::running();
+    let add = format!("{APP}/communication/messagingInvitations");
+    let href = format!("{APP}/communication/onlineMeetingInvitations/1");
+    let started = invitation("onlineMeetingInvitation", "1", "a", ALICE, None);
+    rig.page("GET", &href, 200, started["_embedded"]["onlineMeetingInvitation"].clone());
+    rig.batch(json!([communication(vec![event("onlineMeetingInvitation", &href, "started", None)])]));
+    assert!(rig.sent.iter().any(|s| s.ends_with("/1/accept")), "{:?}", rig.sent);
+    rig.batch(json!([
+        communication(vec![talk_is("a", "Conferenced", true)]),
+        in_conversation("a", vec![messaging_is("a", "Disconnected")]),
+    ]));
+    assert_eq!(rig.count_sent(&format!("POST {add}")), 0, "the join is not complete");
+    let over = with(event("onlineMeetingInvitation", &href, "completed", None), "status", json!("Success"));
+    rig.batch(json!([communication(vec![over])]));
+    assert_eq!(rig.count_sent(&format!("POST {add}")), 1, "{:?}", rig.sent);
+}
+
+#[test]
+fn an_answer_older_than_what_the_channel_told_changes_nothing() {
+    let mut rig = Rig::running();
+    rig.knows("a", "alice@contoso.com", "Alice");
+    let talk = conversation("a");
+    let resource = talk_is("a", "Connected", false)["_embedded"]["conversation"].clone();
+    rig.page("GET", &talk, 200, resource);
+    rig.page("GET", &format!("{talk}/messaging"), 200, messaging("a", "Disconnected"));
+    let started = invitation("messagingInvitation", "1", "a", ALICE, Some("Hi"));
+    rig.batch(json!([communication(vec![started.clone()])]));
+    rig.raw_batch(json!([communication(vec![event("conversation", &talk, "added", None)])]), "next");
+    while !rig.wire.iter().any(|(_, r)| r.url.path().ends_with("/messaging")) {
+        rig.serve_one(&talk);
+    }
+    rig.raw_batch(
+        json!([
+            in_conversation("a", vec![messaging_is("a", "Connected")]),
+            communication(vec![completed(&started, "Success")])
+        ]),
+        "next",
+    );
+    rig.serve();
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.of(Kind::RecordingStarted).len(), 1, "{:?}", rig.kinds());
+    assert!(rig.of(Kind::RecordingStopped).is_empty(), "{:?}", rig.kinds());
+    assert_eq!(rig.count_sent(&format!("POST {talk}/messaging/messages")), 1);
+}
+
+#[test]
 fn the_notice_goes_out_once_and_counts_when_confirmed() {
     let mut rig = Rig::running();
     rig.in_meeting("a");

@@ -238,6 +238,14 @@ impl Rig {
         }
     }
 
+    /// Answers one request that is on the wire.
+    pub fn serve_one(&mut self, path: &str) {
+        let n = self.wire.iter().position(|(_, r)| r.url.path() == path).expect("the request is on the wire");
+        let (id, request) = self.wire.remove(n);
+        let outcome = self.respond(&request);
+        self.give(Input::Reply(id, outcome));
+    }
+
     /// Lets time pass, timers fire, and the server answer.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now.plus(time);
