@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::output::{Out, cell};
+use super::output::{Out, cell, counted};
 use super::when::Span;
 use super::{ArchiveArg, Exit, Globals};
 use crate::archive::Reader;
@@ -80,14 +80,18 @@ impl List {
             if !table.is_empty() {
                 out.line(&table.trim_fmt())?;
             }
-            out.line(&format!("{count} conversation{}", if count == 1 { "" } else { "s" }))?;
+            out.line(&counted(count, "conversation"))?;
         }
         out.finish()?;
         if count > 0 {
             return Ok(Exit::Done);
         }
         // Standard output stays empty for scripts.
-        super::remark("no conversation is like that; `greffier list` without options shows all");
+        if reader.conversations(&ConversationFilter::default(), None, 1)?.rows.is_empty() {
+            super::remark("no conversation has been recorded yet");
+        } else {
+            super::remark("no conversation is like that; `greffier list` without options shows all");
+        }
         Ok(Exit::NothingFound)
     }
 }

@@ -216,7 +216,7 @@ fn export_to_a_file_comes_whole_and_overwrites_nothing() {
     let args = ["export", "c_01M7YQ1W", "--format", "jsonl", "--output", "out.jsonl"];
     let ran = place.run(&args);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.stdout, @"out.jsonl: 5 events of 1 conversations, with manifest");
+    insta::assert_snapshot!(ran.stdout, @"out.jsonl: 5 events of 1 conversation, with manifest");
     let files = |prefix: &str| {
         let entries = std::fs::read_dir(place.0.path()).expect("folder");
         let mut names: Vec<String> =
