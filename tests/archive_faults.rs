@@ -92,7 +92,7 @@ fn audit(reader: &Reader) -> HashSet<String> {
             assert_eq!(leaf.header(&origin).leaf_hash(), leaf.leaf, "seq {}", leaf.seq);
             let envelope = reader.envelope(leaf.envelope.unwrap()).unwrap().unwrap();
             assert_eq!(Some(envelope.commitment), leaf.envelope_commitment);
-            assert_eq!(commitment(&envelope.salt, &envelope.envelope.body), envelope.commitment);
+            assert_eq!(commitment(&envelope.salt, &envelope.head().canonical()), envelope.commitment);
             frontier.append(leaf.leaf, &mut |level, index, hash| nodes.push((level, index, hash)));
             let content: Content = serde_json::from_slice(canonical).unwrap();
             assert!(ids.insert(content.message.unwrap().id), "seq {}: a message is there twice", leaf.seq);

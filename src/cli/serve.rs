@@ -7,6 +7,8 @@ use sd_notify::NotifyState;
 use super::recorder::Recorder;
 use super::signals::Signals;
 use super::{Exit, Globals, connectors};
+use crate::archive::ArchiveError;
+use crate::archive::lock::Lock;
 use crate::config::Config;
 
 /// Records: runs every connector and the viewer's address until SIGINT or SIGTERM
@@ -47,9 +49,17 @@ impl Serve {
 
 async fn serve(config: &Config, connectors: Vec<crate::capture::supervise::Supervised>) -> anyhow::Result<()> {
     let mut signals = Signals::watch()?;
-    let listener = tokio::net::TcpListener::bind(config.viewer.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another `listen` in [viewer]", config.viewer.listen))?;
+    let listener = match tokio::net::TcpListener::bind(config.viewer.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            // Both the address and the archive are taken when the same recorder runs already: name that one.
+            if let Err(locked @ ArchiveError::Locked { .. }) = Lock::take(&config.archive.directory) {
+                return Err(locked.into());
+            }
+            let what = format!("cannot listen on {}; choose another `listen` in [viewer]", config.viewer.listen);
+            return Err(anyhow::Error::new(error).context(what));
+        }
+    };
     let names: Vec<String> = connectors.iter().map(|one| one.source.connector.clone()).collect();
     let address = listener.local_addr().context("cannot read the listener's address")?;
     let recorder = Recorder::start(&config.archive.directory, connectors, Some(listener))?;

@@ -11,6 +11,7 @@ import email.utils
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -77,7 +78,7 @@ class Conversation:
 class Deployment:
     """The whole deployment. `style`: classic (relative), absolute, or opaque hrefs."""
 
-    def __init__(self, style="classic", expires=28289, user="recorder@contoso.example"):
+    def __init__(self, style="classic", expires=28289, user="recorder@contoso.example", tls=None, pool="127.0.0.2"):
         self.style, self.expires, self.user = style, expires, user
         self.cv = threading.Condition(threading.RLock())
         self.seen, self.faults, self.tickets, self.names = [], [], {}, {}
@@ -85,16 +86,22 @@ class Deployment:
         self.discovery_override = self.user_override = self.token_href = self.make_error = None
         self.conversations, self.invitations, self.content_turn, self.closing = {}, {}, 0, False
         self.app_alive, self.available, self.generation, self.apps_made = False, False, 0, 0
+        self.before = None
         self.accept_hook = self.send_hook = self.add_hook = self.join_hook = None
         self.pending, self.number, self.batch, self.poll, self.polls, self.acked = [], 0, None, 0, 0, 0
         self.html, self.down_until = False, 0
         self.servers = {}
-        for origin, address in (("discovery", "127.0.0.1"), ("pool", "127.0.0.2"), ("stranger", "127.0.0.3")):
+        for origin, address in (("discovery", "127.0.0.1"), ("pool", pool), ("stranger", "127.0.0.3")):
             server = ThreadingHTTPServer((address, 0), handler_class(self, origin))
             server.daemon_threads = True
+            if tls:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(*tls)
+                server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
             self.servers[origin] = server
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = {o: f"http://{s.server_address[0]}:{s.server_address[1]}" for o, s in self.servers.items()}
+        scheme = "https" if tls else "http"
+        self.url = {o: f"{scheme}://{s.server_address[0]}:{s.server_address[1]}" for o, s in self.servers.items()}
 
     def close(self):
         with self.cv:
@@ -269,6 +276,10 @@ class Deployment:
         seen.name = name
         with self.cv:
             self.cv.notify_all()
+        if self.before:
+            answer = self.before(seen)
+            if answer is not None:
+                return answer
         if name.startswith("events?"):
             return self.poll_events(seen, int(name.rpartition("=")[2]))
         with self.cv:
@@ -684,7 +695,13 @@ def handler_class(deployment, origin):
             seen = Seen(origin, self.command, self.path, self.headers, self.rfile.read(length))
             try:
                 self.put(deployment.handle(seen))
-            except (BrokenPipeError, ConnectionResetError):
+            except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+                self.close_connection = True
+
+        def handle_one_request(self):
+            try:
+                super().handle_one_request()
+            except (ConnectionResetError, BrokenPipeError, ssl.SSLError):
                 self.close_connection = True
 
         do_GET = do_POST = do_DELETE = do_PUT = serve
@@ -696,6 +713,8 @@ def handler_class(deployment, origin):
                 self.connection.close()
                 return
             body = reply.body
+            if reply.spoil == "close":
+                self.close_connection = True
             if reply.spoil == "bom":
                 body = b"\xef\xbb\xbf" + body
             self.send_response(reply.status)
@@ -716,7 +735,9 @@ def handler_class(deployment, origin):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.write(b"0\r\n\r\n")
                 return
-            if reply.status != 204:
+            if reply.spoil == "close":
+                self.send_header("Connection", "close")
+            elif reply.status != 204:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if reply.spoil == "short":

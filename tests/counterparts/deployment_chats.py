@@ -16,8 +16,8 @@ def settings(**given):
     return set_
 
 
-def noticed(dep, count=1):
-    return dep.wait_request("POST", r".*/messaging/messages", count)
+def noticed(dep, count=1, seconds=20):
+    return dep.wait_request("POST", r".*/messaging/messages", count, seconds)
 
 
 def ends(run, *conversations):
@@ -218,6 +218,7 @@ def idle(run):
     dep.say(b, ALICE[0], "after\r\n")
     dep.say(b, ALICE[0], "later")
     dep.drained()
+    run.until("the last text", lambda events: "later" in texts(events))
     run.equal(run.list()[0]["state"], "live", "live again")
     events, rows = ends(run, b)
     mine = one(run, events, rows)
@@ -248,15 +249,25 @@ def notices(run):
     noticed(dep, 1)
     b, _ = dep.invite("n-2", BOB)
     noticed(dep, 2)
-    c, _ = dep.invite("n-3", BOB)
+    dep.drained()
+    dep.send_hook = lambda *_: Reply(503, body=b"", headers={"Content-Type": "text/html"}, spoil="reset" if len(noticed(dep)) == 3 else None)
+    e, _ = dep.invite("n-4", BOB)
     noticed(dep, 3)
+    dep.drained()
+    dep.send_hook = None
+    c, _ = dep.invite("n-3", BOB)
+    noticed(dep, 4)
     dep.say(c, BOB[0], "fine")
     dep.drained()
-    events, rows = ends(run, a, b, c)
+    noticed(dep, 5, 40)  # the one of unknown fate again
+    dep.drained()
+    bodies = [s.target for s in noticed(dep) if "/n-4/" in s.target]
+    run.equal((len(bodies), len(set(bodies))), (2, 1), "sent again under the same operationId")
+    events, rows = ends(run, a, b, c, e)
     failed = of(events, "message.undelivered")
     run.check(len(failed) >= 1 and failed[0]["message"]["text"] == NOTICE, f"message.undelivered with the text {failed}")
     run.equal(len({e["conversation"] for e in failed}), 2, "both failures are undelivered")
-    run.equal(len(of(events, "notice.sent")), 1, "notice.sent only when confirmed")
+    run.equal(len(of(events, "notice.sent")), 2, "notice.sent only when confirmed")
     run.equal(texts(events), ["fine"], "the notice is no message.sent")
 
 

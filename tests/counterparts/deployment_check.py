@@ -14,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import deployment_chats
 import deployment_faults
 import deployment_meetings
+import deployment_moments
+import deployment_odd
 import deployment_sign_in
 from deployment_run import Run
 
-MODULES = (deployment_faults, deployment_meetings, deployment_chats, deployment_sign_in)
+MODULES = (deployment_faults, deployment_moments, deployment_odd, deployment_meetings, deployment_chats, deployment_sign_in)
 
 
 def main():

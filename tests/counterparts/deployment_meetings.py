@@ -128,7 +128,7 @@ def drops(run):
     dep.wait("connected again", lambda: c.messaging == "Connected")
     dep.say(c, ALICE[0], "between")
     dep.drained()
-    before = run.events()
+    before = run.until("the text between", lambda events: "between" in texts(events))
     short = len(of(before, "capture.gap"))  # others may have spoken meanwhile: the contract leaves a gap open
     run.check(short <= 1, "at most one gap for the short drop")
     run.equal((len(of(before, "recording.started")), len(of(before, "recording.stopped"))), (2, 1), "recording stopped and started")

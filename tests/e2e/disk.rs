@@ -28,9 +28,8 @@ impl SmallDisk {
         let mut file = File::create(self.ballast()).unwrap();
         let (chunk, mut size) = (vec![1; 1 << 16], 1 << 16);
         while size > 0 {
-            match file.write(&chunk[..size]) {
-                Ok(_) => {}
-                Err(_) => size /= 2,
+            if file.write_all(&chunk[..size]).is_err() {
+                size /= 2;
             }
         }
     }

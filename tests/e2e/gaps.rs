@@ -95,6 +95,7 @@ async fn messaging_that_drops_is_joined_again_and_leaves_a_gap_there_alone() {
          { do = \"wait_for\", what = \"connected\", in = \"m\" },\n{ do = \"wait_for\", what = \"connected\", in = \"n\" },\n\
          { do = \"say\", in = \"m\", by = \"ann\", text = \"before, in m\" },\n\
          { do = \"say\", in = \"n\", by = \"bob\", text = \"before, in n\" },\n{ do = \"wait_for\", what = \"acknowledged\" },\n\
+         { do = \"wait_for\", what = \"sent\", in = \"m\" },\n{ do = \"wait_for\", what = \"sent\", in = \"n\" },\n\
          { do = \"conflicts\", in = \"m\", times = 1 },\n{ do = \"drop_messaging\", in = \"m\" },\n\
          { do = \"say\", in = \"m\", by = \"ann\", text = \"nobody writes this down\" },\n\
          { do = \"wait_for\", what = \"connected\", in = \"m\" },\n\

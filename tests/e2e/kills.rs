@@ -122,13 +122,18 @@ async fn killed_again_and_again_it_loses_nothing_acknowledged_and_says_where_it_
         let some = ledger.said_in(talk).find(|e| e.acknowledged()).and_then(|e| e.text.clone()).unwrap();
         let gaps = record.gaps(record.conversation_of(&some));
         for kill in &killed_at {
-            let covered = gaps.iter().any(|(from, to, _)| (from - 2..=to + 2).contains(&kill));
+            let covered = gaps.iter().any(|(from, to, _)| (from - 2..=to + 2).contains(kill));
             assert!(covered, "\"{talk}\" has no gap at the kill at {kill}: {gaps:?}\n{}", record.told());
         }
         for (from, to, cause) in &gaps {
-            let explained = killed_at.iter().any(|kill| (from - 2..=to + 2).contains(&kill));
-            let early = cause.contains("not connected to its messages") || cause.contains("not running");
-            assert!(explained || early, "\"{talk}\" has a gap that no kill explains: {from}..{to} {cause}");
+            let explained = killed_at.iter().any(|kill| (from - 2..=to + 2).contains(kill));
+            // The two deaths while joining leave news of messaging in the channel that is older than what was asked.
+            let early = *to < killed_at[0];
+            assert!(
+                explained || early,
+                "\"{talk}\" has a gap that no kill explains: {from}..{to} {cause}; kills {killed_at:?}\n{}",
+                record.told()
+            );
         }
         assert!(record.of_in("conversation.started", record.conversation_of(&some)).count() == 1);
     }

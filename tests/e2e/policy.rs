@@ -48,7 +48,7 @@ async fn a_stranger_is_declined_and_his_words_stay_in_the_envelope() {
     steps += &wait("left", "push");
     // Somebody who may: accepted by the server, recorded by us.
     steps += "{ do = \"invite_chat\", in = \"c\", by = \"ann\", text = \"welcome words\", auto_accept = true },\n";
-    steps += &(wait("connected", "c") + &say("c", "ann", "more words") + ACKNOWLEDGED);
+    steps += &(wait("connected", "c") + &say("c", "ann", "more words") + &wait("sent", "c") + ACKNOWLEDGED);
     let rig = Rig::new(scenario("", &steps), "").await;
     let recorder = rig.start();
     rig.play().await;
@@ -143,7 +143,7 @@ async fn without_rejoin_a_lost_meeting_is_closed_with_its_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chat_that_comes_back_after_idling_is_the_same_conversation() {
     let mut steps = String::from("{ do = \"invite_chat\", in = \"c\", by = \"cai\", text = \"first words\" },\n");
-    steps += &(wait("connected", "c") + &say("c", "cai", "second words") + ACKNOWLEDGED);
+    steps += &(wait("connected", "c") + &say("c", "cai", "second words") + &wait("sent", "c") + ACKNOWLEDGED);
     steps += "{ do = \"idle\", in = \"c\" },\n";
     steps += &wait("left", "c");
     steps += "{ do = \"invite_chat\", in = \"c\", by = \"cai\", text = \"here again\" },\n";

@@ -46,7 +46,6 @@ async fn from_the_invitation_through_409_to_a_verified_transcript() {
         "conversation.started",
         "recording.started",
         "message.sent",
-        "recording.stopped",
         "conversation.ended",
     ];
     assert!(story.windows(2).all(|pair| place(pair[0]) < place(pair[1])), "{kinds:?}");

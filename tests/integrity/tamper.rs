@@ -68,7 +68,10 @@ fn each_change_of_a_row_is_named_with_its_seq() {
         ("UPDATE node SET hash = zeroblob(32) WHERE level = 3 AND idx = 1", vec![(ChangedNode, s(9))]),
         ("UPDATE node SET hash = zeroblob(32) WHERE level = 5", vec![(ChangedNode, s(1))]),
         ("DELETE FROM node WHERE level = 2 AND idx = 3", vec![(ChangedNode, s(13))]),
-        ("UPDATE connector SET name = 'other'", (1..=45).map(|n| (ChangedHeader, s(n))).collect()),
+        (
+            "UPDATE connector SET name = 'other'",
+            [ChangedHeader, ChangedEnvelope].into_iter().flat_map(|kind| (1..=45).map(move |n| (kind, s(n)))).collect(),
+        ),
         ("UPDATE envelope SET salt = zeroblob(32) WHERE id = 8", vec![(ChangedEnvelope, s(8))]),
         ("UPDATE envelope SET request = 'GET https://elsewhere/' WHERE id = 8", vec![(ChangedEnvelope, s(8))]),
         ("UPDATE envelope SET status = 500 WHERE id = 8", vec![(ChangedEnvelope, s(8))]),

@@ -8,7 +8,7 @@ use crate::archive::number::N;
 use crate::archive::writer::Trouble;
 use crate::archive::{ArchiveError, Checkpoint};
 use crate::capture::{Alias, Envelope, EnvelopeId};
-use crate::integrity::leaf::Header;
+use crate::integrity::leaf::{EnvelopeHead, Header};
 use crate::integrity::merkle::{Hash, Nodes};
 use crate::model::{Seq, Timestamp};
 
@@ -67,6 +67,8 @@ pub struct EnvelopeRow {
     pub id: EnvelopeId,
     /// Name of the connector it came through.
     pub connector: String,
+    /// Kind of that connector.
+    pub platform: String,
     /// The bytes as received, and when and how; `pending` tells whether it still has to be interpreted.
     pub envelope: Envelope,
     /// SHA-256 of the body.
@@ -75,6 +77,22 @@ pub struct EnvelopeRow {
     pub salt: Hash,
     /// SHA-256 of salt and head ([`crate::integrity::leaf::EnvelopeHead`]).
     pub commitment: Hash,
+}
+
+impl EnvelopeRow {
+    /// What its commitment binds, made of this row.
+    pub fn head(&self) -> EnvelopeHead<'_> {
+        EnvelopeHead {
+            connector: &self.connector,
+            platform: &self.platform,
+            received_at: self.envelope.received_at.micros(),
+            server_date: self.envelope.server_date.map(Timestamp::micros),
+            request: &self.envelope.request,
+            status: self.envelope.status,
+            content_type: self.envelope.content_type.as_deref().unwrap_or_default(),
+            digest: self.digest,
+        }
+    }
 }
 
 /// An inner node of the tree.
@@ -129,7 +147,7 @@ fn hash_or_zero(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Hash>> 
 }
 
 const ENVELOPE: &str = "SELECT v.id, n.name, v.received_at, v.server_date, v.request, v.status, v.content_type, v.size, v.encoding, v.body,
-        p.envelope IS NOT NULL, v.digest, v.salt, v.commitment
+        p.envelope IS NOT NULL, v.digest, v.salt, v.commitment, n.platform
     FROM envelope v LEFT JOIN connector n ON n.id = v.connector LEFT JOIN pending_envelope p ON p.envelope = v.id";
 
 fn envelope_of(row: &Row<'_>) -> Result<EnvelopeRow, Trouble> {
@@ -150,6 +168,7 @@ fn envelope_of(row: &Row<'_>) -> Result<EnvelopeRow, Trouble> {
     Ok(EnvelopeRow {
         id: EnvelopeId(id),
         connector: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
+        platform: row.get::<_, Option<String>>(14)?.unwrap_or_default(),
         envelope: Envelope {
             received_at: Timestamp(row.get(2)?),
             server_date: row.get::<_, Option<i64>>(3)?.map(Timestamp),

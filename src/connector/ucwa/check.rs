@@ -132,7 +132,9 @@ impl Probe {
         match self.call(Method::Post, applications.clone(), body, false).await {
             Ok(answer) if matches!(answer.status, 200 | 201) => match Resource::parse(&answer.body) {
                 Ok(resource) => {
-                    self.good("sign in", format!("{} has a ticket and an application", self.config.username)).await;
+                    let grant = self.courier.grant(&applications).unwrap_or("none");
+                    let note = format!("{} has a ticket (grant {grant}) and an application", self.config.username);
+                    self.good("sign in", note).await;
                     Some((resource, applications))
                 }
                 Err(error) => {

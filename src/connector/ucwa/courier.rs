@@ -158,6 +158,12 @@ impl Courier {
         steps
     }
 
+    /// The grant by which the ticket at hand for this URL's origin was got.
+    pub fn grant(&self, url: &Url) -> Option<&'static str> {
+        let ticket = self.pools.get(&Origin::of(url))?.ticket.as_ref()?;
+        Some(ticket.grant.name())
+    }
+
     /// When [`Courier::renew`] should be called next; `None` while there is nothing to renew.
     pub fn renewal_due(&self) -> Option<Timestamp> {
         if self.blocked.is_some() {

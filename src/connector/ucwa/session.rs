@@ -10,13 +10,14 @@
 //!
 //! Rooms: `phase` signs in and keeps the application; `channel` polls; `control` takes part; `census` compares
 //! rosters; `record` writes events (`identity`, `lookup`, `people`, `words` are its parts); `outage` and `stop` close what
-//! is lost or left; `talk` is one conversation; `timers` deadlines.
+//! is lost or left; `notice` says that we record; `talk` is one conversation; `timers` deadlines.
 
 mod census;
 mod channel;
 mod control;
 mod identity;
 mod lookup;
+mod notice;
 mod outage;
 mod people;
 mod phase;
@@ -243,6 +244,8 @@ struct Invitation {
     tries: u32,
     completed: bool,
     looked: bool,
+    /// Looked at after a restart; the channel may not speak of it any more.
+    recheck: bool,
     inviter: Option<crate::model::Person>,
 }
 
@@ -277,6 +280,8 @@ pub struct Session {
     /// Consecutive failures to sign in or create.
     setbacks: u32,
     available: bool,
+    /// makeMeAvailable was taken by the server and not withdrawn since.
+    asked_available: bool,
     channel: channel::Channel,
     talks: BTreeMap<TalkKey, Talk>,
     /// Conversations whose handle died with the application or the channel.
@@ -291,6 +296,8 @@ pub struct Session {
     fetches: BTreeMap<FetchSlot, Fetch>,
     fetch_queue: VecDeque<FetchSlot>,
     fetching: usize,
+    /// Lookups to repeat, with the number of the coming try.
+    fetch_again: Vec<(FetchSlot, u32)>,
     finds: HashMap<AskId, TalkKey>,
     /// Conversations with something to record, and those that wait for a lookup.
     busy: BTreeSet<TalkKey>,
@@ -342,6 +349,7 @@ impl Session {
             application: None,
             setbacks: 0,
             available: false,
+            asked_available: false,
             channel: channel::Channel::default(),
             talks: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -352,6 +360,7 @@ impl Session {
             fetches: BTreeMap::new(),
             fetch_queue: VecDeque::new(),
             fetching: 0,
+            fetch_again: Vec::new(),
             finds: HashMap::new(),
             busy: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -424,6 +433,7 @@ impl Session {
                 self.schedule_renewal();
             }
             Timer::Pending => self.interpret_pending(true),
+            Timer::Lookup => self.look_again(),
             Timer::Stop => self.stop_step(),
             Timer::Join(talk) => self.join_step(&talk),
             Timer::NotCapturing(talk) => self.not_capturing(&talk),

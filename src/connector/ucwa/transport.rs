@@ -16,9 +16,16 @@ const LARGEST_BODY: usize = 64 * 1024 * 1024;
 
 /// The HTTP clients of one connector.
 pub(super) struct Transport {
+    /// As the environment's proxy settings want it.
+    outside: Lanes,
+    /// For plain http, which goes to loopback addresses only: what stays on the machine does not go through a proxy.
+    loopback: Lanes,
+    certificates: Vec<reqwest::Certificate>,
+}
+
+struct Lanes {
     channel: reqwest::Client,
     command: reqwest::Client,
-    certificates: Vec<reqwest::Certificate>,
 }
 
 impl Transport {
@@ -29,8 +36,9 @@ impl Transport {
                 .map_err(|e| format!("ca_file holds no usable PEM certificate: {e}"))?,
             None => Vec::new(),
         };
-        let client = || builder(&certificates).build().map_err(|e| format!("cannot set up HTTP: {e}"));
-        Ok(Transport { channel: client()?, command: client()?, certificates })
+        let client = |scheme| builder(&certificates, scheme).build().map_err(|e| format!("cannot set up HTTP: {e}"));
+        let lanes = |scheme| Ok::<_, String>(Lanes { channel: client(scheme)?, command: client(scheme)? });
+        Ok(Transport { outside: lanes("https")?, loopback: lanes("http")?, certificates })
     }
 
     /// Performs one request; the whole answer must arrive within its time.
@@ -44,9 +52,11 @@ impl Transport {
     }
 
     async fn exchange(&self, request: Request) -> Result<Answer, NetFailure> {
+        let scheme = request.url.scheme();
+        let lanes = if scheme == "http" { &self.loopback } else { &self.outside };
         let client = match request.lane {
-            Lane::Channel => &self.channel,
-            Lane::Command => &self.command,
+            Lane::Channel => &lanes.channel,
+            Lane::Command => &lanes.command,
         };
         match &request.authorization {
             Authorization::None => send(client, &request, None).await,
@@ -55,14 +65,14 @@ impl Transport {
                 send(client, &request, Some(value)).await
             }
             Authorization::Windows { username, password } => {
-                Box::pin(ntlm::exchange(builder(&self.certificates), &request, username, password)).await
+                Box::pin(ntlm::exchange(builder(&self.certificates, scheme), &request, username, password)).await
             }
         }
     }
 }
 
-/// What all clients have in common.
-fn builder(certificates: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
+/// What all clients for URLs of this scheme have in common.
+fn builder(certificates: &[reqwest::Certificate], scheme: &str) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
@@ -70,7 +80,11 @@ fn builder(certificates: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
         .referer(false)
         .user_agent(concat!("Greffier/", env!("CARGO_PKG_VERSION")));
-    if certificates.is_empty() { builder } else { builder.tls_certs_merge(certificates.iter().cloned()) }
+    match scheme {
+        "http" => builder.no_proxy(),
+        _ if certificates.is_empty() => builder,
+        _ => builder.tls_certs_merge(certificates.iter().cloned()),
+    }
 }
 
 /// Sends the request once, with this value of `Authorization`, and reads the whole answer.

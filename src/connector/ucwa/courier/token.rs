@@ -22,6 +22,14 @@ pub(super) enum Grant {
 const WINDOWS: &str = "urn:microsoft.rtc:windows";
 
 impl Grant {
+    /// Its name in a challenge.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Grant::Password => "password",
+            Grant::Windows => WINDOWS,
+        }
+    }
+
     /// `password` if it is offered, else the Windows grant.
     pub(super) fn choose(offered: &[String]) -> Option<Grant> {
         let has = |name: &str| offered.iter().any(|grant| grant.eq_ignore_ascii_case(name));
@@ -103,13 +111,7 @@ pub(super) fn read(answer: &Answer, grant: Grant) -> Result<Reply, SignInFailure
             token.map(|token| Reply { token: Secret::new(token.to_owned()), life }).ok_or(server)
         }
         (401, _) | (_, Some("invalid_grant")) => Err(SignInFailure::WrongCredentials { code }),
-        (_, Some("unsupported_grant_type")) => Err(SignInFailure::GrantRefused {
-            grant: match grant {
-                Grant::Password => "password",
-                Grant::Windows => WINDOWS,
-            },
-            code,
-        }),
+        (_, Some("unsupported_grant_type")) => Err(SignInFailure::GrantRefused { grant: grant.name(), code }),
         _ => Err(server),
     }
 }

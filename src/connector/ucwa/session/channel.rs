@@ -39,6 +39,13 @@ pub struct Channel {
     pub(super) last_good: Option<Timestamp>,
 }
 
+impl Channel {
+    /// The channel does not answer at present.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken_since.is_some()
+    }
+}
+
 /// A batch between its arrival and its interpretation.
 #[derive(Debug)]
 pub struct Batched {
@@ -249,6 +256,10 @@ impl Session {
     /// The batch is durable: acknowledge it by asking for the next one, then read it.
     pub(super) fn batch_stored(&mut self, batched: Batched, envelopes: &[EnvelopeId]) {
         self.channel.storing = false;
+        // While we could not store, nothing was asked for, and the server drops what is not fetched in 30 s.
+        if self.now.since(batched.arrival.at) > OUTAGE {
+            self.channel_gap(batched.arrival.at, "the archive could not store");
+        }
         if self.channel.failures > 0 {
             let wait = self.back_off(self.channel.failures - 1);
             self.timers.set(Timer::Poll, self.now.plus(wait));

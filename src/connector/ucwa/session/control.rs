@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::capture::policy::Decision;
-use crate::model::{Content, Kind, Message, Person, Reason};
+use crate::model::{Person, Reason};
 
 use super::super::courier::CallFailure;
 use super::super::http::{Answer, Body, Method};
 use super::super::wire::{self, ChannelEvent, EventType, LinkRef, Resource};
 use super::people::participant_id;
-use super::talk::{Hint, Item, Notice};
+use super::talk::{Hint, Item};
 use super::timers::Timer;
 use super::{Phase, Purpose, Session, TalkKey, Verdict};
 
@@ -19,8 +19,6 @@ use super::{Phase, Purpose, Session, TalkKey, Verdict};
 const NOT_CAPTURING: Duration = Duration::from_secs(30);
 /// After addMessaging was taken, look whether it worked if the channel is silent.
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
-/// POSTs of the notice before giving up.
-const NOTICE_TRIES: u32 = 3;
 
 impl Session {
     /// Reacts to one event of a stored batch.
@@ -34,7 +32,10 @@ impl Session {
                     let resource = resource.clone();
                     self.consider(item, &resource, true);
                 }
-                None => self.look_at_invitation(&item.href),
+                None => {
+                    self.see_completion(item);
+                    self.look_at_invitation(&item.href);
+                }
             },
             "conversation" => self.see_talk(item),
             "messaging" => self.see_messaging(item),
@@ -65,10 +66,12 @@ impl Session {
         invitation.accept = resource.link("accept").map(str::to_owned);
         invitation.decline = resource.link("decline").map(str::to_owned).or(invitation.decline.take());
         invitation.completed |= completed;
-        if invitation.inviter.is_none() {
+        let named = invitation.inviter.is_none() && inviter.is_some();
+        if named {
             invitation.inviter = inviter;
         }
-        let undecided = invitation.decision.is_none();
+        // What was decided without knowing who invites is decided anew, unless it has been answered.
+        let undecided = invitation.decision.is_none() || (named && !invitation.answered);
         let nameless = invitation.inviter.is_none() && !invitation.looked && !completed && act;
         if let Some(key) = &talk {
             let part = &mut self.talks.entry(key.clone()).or_default().part;
@@ -98,6 +101,21 @@ impl Session {
             self.want_messaging(&key);
             self.leave_if_declined(&href, &key);
         }
+    }
+
+    /// That an invitation is completed stands on the event, also when the invitation itself is only a link.
+    fn see_completion(&mut self, item: &Item) {
+        if item.event.kind != EventType::Completed {
+            return;
+        }
+        let invitation = self.invitations.entry(item.href.clone()).or_default();
+        invitation.completed = true;
+        let Some(key) = invitation.talk.clone() else { return };
+        if let Some(talk) = self.talks.get_mut(&key) {
+            talk.part.invitation = None;
+        }
+        self.want_messaging(&key);
+        self.leave_if_declined(&item.href, &key);
     }
 
     /// Who invites: the embedded `from`, else the organiser in the meeting's address.
@@ -148,6 +166,7 @@ impl Session {
             }
             (Some(Verdict::Decline { .. }), _, Some(decline)) => {
                 invitation.answered = true;
+                self.note("declined an invitation by policy; the record says whose and why".to_owned());
                 let body = Body::Json(json!({"reason": "Local"}));
                 self.follow(Purpose::Decline { invitation: purpose_href }, Method::Post, &decline, body);
             }
@@ -163,7 +182,7 @@ impl Session {
         }
     }
 
-    fn look_at_invitation(&mut self, href: &str) {
+    pub(super) fn look_at_invitation(&mut self, href: &str) {
         if self.acting() {
             self.invitations.entry(href.to_owned()).or_default().looked = true;
             let purpose = Purpose::LookAtInvitation { invitation: href.to_owned() };
@@ -187,6 +206,10 @@ impl Session {
             return self.wake();
         }
         let Some(invitation) = self.invitations.get_mut(href) else { return };
+        if read.is_none() && invitation.recheck && invitation.decision.is_none() {
+            self.invitations.remove(href);
+            return self.wake();
+        }
         if let Some(resource) = &read {
             invitation.accept = resource.link("accept").map(str::to_owned);
             invitation.decline = resource.link("decline").map(str::to_owned);
@@ -198,9 +221,12 @@ impl Session {
             invitation.answered = false;
         }
         let completed = invitation.completed;
-        if let Some(key) = talk.filter(|_| !completed) {
-            let part = &mut self.talks.entry(key).or_default().part;
-            if part.state.is_none() {
+        if let Some(key) = talk {
+            let part = &mut self.talks.entry(key.clone()).or_default().part;
+            if completed {
+                part.invitation = None;
+                self.want_messaging(&key);
+            } else if part.state.is_none() {
                 part.invitation = Some(href.to_owned());
             }
         }
@@ -443,7 +469,7 @@ impl Session {
         let inside = matches!(part.state.as_deref(), Some("Conferenced" | "Connected"));
         let pending = part.invitation.as_ref().is_some_and(|i| self.invitations.get(i).is_some_and(|i| !i.completed));
         let refused = part.leaving.is_some() || part.gone || talk.ended || talk.declined;
-        if !inside || pending || refused || part.joining || part.rested {
+        if !inside || pending || refused || part.joining || part.looking || part.rested {
             return;
         }
         match part.messaging.as_deref() {
@@ -494,16 +520,21 @@ impl Session {
 
     /// The pause is over, or the channel has been silent for too long: look.
     pub(super) fn join_step(&mut self, key: &TalkKey) {
-        match self.talks.get(key).map(|t| t.part.messaging_href.is_some()) {
-            Some(true) => self.look_at_messaging(key),
-            Some(false) => self.look_at_talk(key),
-            None => {}
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        talk.part.joining = false;
+        match talk.part.messaging_href {
+            Some(_) => self.look_at_messaging(key),
+            None => self.look_at_talk(key),
         }
     }
 
     pub(super) fn look_at_messaging(&mut self, key: &TalkKey) {
         let Some(talk) = self.talks.get_mut(key) else { return };
         if talk.part.gone || talk.ended || talk.part.leaving.is_some() {
+            return;
+        }
+        if talk.part.looking {
+            talk.part.look_again = true;
             return;
         }
         let Some(href) = talk.part.messaging_href.clone() else {
@@ -513,18 +544,30 @@ impl Session {
         if !self.acting() {
             return;
         }
+        // The call may fail before it returns, so the mark comes first.
         if let Some(talk) = self.talks.get_mut(key) {
-            talk.part.joining = true;
+            talk.part.looking = true;
         }
-        self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty);
+        if !self.follow(Purpose::LookAtMessaging { talk: key.clone() }, Method::Get, &href, Body::Empty)
+            && let Some(talk) = self.talks.get_mut(key)
+        {
+            talk.part.looking = false;
+        }
     }
 
     pub(super) fn looked_at_messaging(&mut self, key: &TalkKey, result: Result<Answer, CallFailure>) {
         let Some(talk) = self.talks.get_mut(key) else { return };
-        talk.part.joining = false;
+        talk.part.looking = false;
+        if std::mem::take(&mut talk.part.look_again) {
+            return self.look_at_messaging(key);
+        }
         let resource = match &result {
             Ok(answer) if answer.status == 200 => Resource::parse(&answer.body).ok(),
-            Ok(answer) if matches!(answer.status, 404 | 410) => return self.look_at_talk(key),
+            Ok(answer) if matches!(answer.status, 404 | 410) => {
+                // Known to be absent: the next word about it comes from the channel.
+                talk.part.messaging = Some("Absent".into());
+                return self.look_at_talk(key);
+            }
             _ => None,
         };
         let Some(resource) = resource else {
@@ -558,94 +601,6 @@ impl Session {
         let silent = self.talks.get(key).is_some_and(|t| t.part.messaging.as_deref() != Some("Connected") && !t.ended);
         if silent {
             self.warn("in a conversation for 30 s without receiving its messages; still trying".into());
-        }
-    }
-
-    // ---- the notice ---------------------------------------------------------------------------------------------
-
-    /// Sends the notice once the conversation is known not to have had it.
-    pub(super) fn maybe_notice(&mut self, key: &TalkKey) {
-        let due = self.talks.get(key).is_some_and(|t| t.id.is_some() && t.notice == Notice::Due);
-        if due {
-            self.send_notice(key);
-        }
-    }
-
-    pub(super) fn send_notice(&mut self, key: &TalkKey) {
-        if self.phase != Phase::Running || self.settings.notice.is_empty() {
-            return;
-        }
-        let fresh = self.guid();
-        let Some(talk) = self.talks.get_mut(key) else { return };
-        if talk.part.messaging.as_deref() != Some("Connected") || talk.part.leaving.is_some() || talk.declined {
-            return;
-        }
-        if talk.part.send.is_none() {
-            return;
-        }
-        let (operation, tries) = match &talk.notice {
-            Notice::Due => (fresh, 0),
-            Notice::Sending { operation, tries, href: None } => (operation.clone(), *tries),
-            _ => return,
-        };
-        talk.notice = Notice::Sending { operation, href: None, tries: tries + 1 };
-        talk.changed = true;
-        self.notice_meant.push(key.clone());
-    }
-
-    /// That the notice goes out is durable: a process that dies now finds its operation in the cursor, and the channel
-    /// tells whether it went out.
-    pub(super) fn post_notice(&mut self, key: &TalkKey) {
-        let Some(talk) = self.talks.get(key).filter(|t| t.part.leaving.is_none() && !t.part.gone) else { return };
-        let (Notice::Sending { operation, href: None, .. }, Some(href)) = (&talk.notice, &talk.part.send) else {
-            return;
-        };
-        let (operation, Some(mut url)) = (operation.clone(), self.resolve(href)) else { return };
-        url.query_pairs_mut().append_pair("operationId", &operation);
-        let body = Body::Text(self.settings.notice.clone());
-        self.call(Purpose::SendNotice { talk: key.clone() }, Method::Post, url, body);
-    }
-
-    pub(super) fn notice_posted(&mut self, key: &TalkKey, result: Result<Answer, CallFailure>) {
-        let location = match &result {
-            Ok(answer) => answer.location.as_deref().map(|l| self.key(l)),
-            Err(_) => None,
-        };
-        let sign_in = self.settings.sign_in.clone();
-        let text = self.settings.notice.clone();
-        let Some(talk) = self.talks.get_mut(key) else { return };
-        let Notice::Sending { operation, tries, .. } = talk.notice.clone() else { return };
-        match result {
-            Ok(answer) if answer.status < 300 => {
-                talk.notice = Notice::Sending { operation, href: location, tries };
-                talk.changed = true;
-            }
-            Ok(_) if tries < NOTICE_TRIES => {
-                // A refusal with a status is certain: nothing was sent, so it may be sent again.
-                let wait = self.back_off(tries - 1);
-                self.timers.set(Timer::Notice(key.clone()), self.now.plus(wait));
-            }
-            Ok(answer) => {
-                talk.notice = Notice::Failed;
-                talk.changed = true;
-                let id = talk.id.clone();
-                let error = wire::parse_error(&answer.body).unwrap_or_default();
-                let content = Content {
-                    actor: Some(Person { id: sign_in, name: None }),
-                    message: Some(Message { id: operation.clone(), text, ..Message::default() }),
-                    reason: Some(Reason {
-                        code: error.code.or(Some(format!("HTTP {}", answer.status))),
-                        message: error.message,
-                        subcode: error.subcode,
-                    }),
-                    ..Content::default()
-                };
-                let dedupe = format!("notice|{}|{key}|{operation}|undelivered", self.incarnation());
-                self.event(id.as_ref(), None, Kind::MessageUndelivered, None, dedupe, content);
-                self.warn("the notice that we record could not be sent in a conversation".into());
-            }
-            // Unknown fate: the channel tells if it went out; sending it again might say it twice.
-            Err(_) => {}
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Lookups that recording depends on: asked for once per event, a few at a time, kept as they came.
 
+use std::time::Duration;
+
 use super::super::courier::CallFailure;
 use super::super::http::{Answer, Body, Method};
 use super::super::wire::{EventType, Resource};
 use super::talk::Item;
+use super::timers::Timer;
 use super::{Fetch, FetchSlot, LOOKUPS, Phase, Purpose, Session};
 
 /// What is known of a resource.
@@ -13,7 +16,19 @@ pub(super) enum Look {
     Waiting,
 }
 
+/// Repetitions of a lookup that a passing fault spoiled.
+const TRIES: u32 = 3;
+
 impl Session {
+    /// The pause after spoiled lookups is over.
+    pub(super) fn look_again(&mut self) {
+        for (slot, tries) in std::mem::take(&mut self.fetch_again) {
+            if matches!(self.fetches.get(&slot), Some(Fetch::Waiting)) {
+                self.fetch(slot, tries);
+            }
+        }
+    }
+
     /// The item's own resource: embedded, or fetched from its link.
     pub(super) fn resource(&mut self, item: &Item) -> Look {
         match &item.event.resource {
@@ -66,8 +81,12 @@ impl Session {
             Err(CallFailure::Net(_)) => true,
             Err(_) => false,
         };
-        if passing && tries < 2 && matches!(self.fetches.get(&slot), Some(Fetch::Waiting)) {
-            return self.fetch(slot, tries + 1);
+        if passing && tries < TRIES && matches!(self.fetches.get(&slot), Some(Fetch::Waiting)) {
+            // What the network does must not be taken for what the server says: a 404 tells that somebody is gone.
+            let wait = if tries == 0 { Duration::ZERO } else { self.back_off(tries - 1) };
+            self.fetch_again.push((slot, tries + 1));
+            self.timers.set_if_unset(Timer::Lookup, self.now.plus(wait));
+            return self.fetch_more();
         }
         let read = match &result {
             Ok(answer) if answer.status == 200 => Resource::parse(&answer.body).ok(),

@@ -180,7 +180,8 @@ impl Session {
         talk.uncovered = old.uncovered;
         talk.meeting = talk.meeting.take().or(old.meeting);
         talk.thread = talk.thread.take().or(old.thread);
-        if talk.notice == super::talk::Notice::Due {
+        // One that was on its way when the handle was lost may never have arrived: it goes out again.
+        if old.notice == super::talk::Notice::Sent {
             talk.notice = old.notice;
         }
         talk.changed = true;

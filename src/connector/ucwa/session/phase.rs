@@ -146,7 +146,7 @@ impl Session {
                 if error.sign_in.is_some() || !error.untrusted.is_empty() {
                     self.alarm(error.to_string());
                 } else {
-                    self.note(error.to_string());
+                    self.warn(error.to_string());
                 }
                 self.try_later();
             }
@@ -339,7 +339,10 @@ impl Session {
 
     pub(super) fn made_available(&mut self, result: Result<Answer, CallFailure>) {
         match result {
-            Ok(answer) if answer.status < 300 || answer.status == 409 => self.refresh(),
+            Ok(answer) if answer.status < 300 || answer.status == 409 => {
+                self.asked_available = true;
+                self.refresh();
+            }
             Ok(answer) if matches!(answer.status, 404 | 410) => self.verify_application(),
             Ok(answer) => {
                 let error = wire::parse_error(&answer.body);
@@ -366,6 +369,10 @@ impl Session {
             Ok(answer) if answer.status == 200 => {
                 if let Ok(resource) = Resource::parse(&answer.body) {
                     self.application_seen(&resource);
+                }
+                // The link comes back when the server has ceased to count us as available.
+                if !self.asked_available && self.app_link("makeMeAvailable").is_some() {
+                    return self.make_available();
                 }
                 self.run();
             }
@@ -433,6 +440,7 @@ impl Session {
             Ok(answer) if answer.status == 409 && self.phase == Phase::Running => {
                 self.note("the server no longer counts the recorder as available; making it available again".into());
                 self.available = false;
+                self.asked_available = false;
                 self.phase = Phase::Preparing;
                 self.make_available();
             }
@@ -445,6 +453,8 @@ impl Session {
     pub(super) fn courtesy(&mut self, what: &'static str, result: &Result<Answer, CallFailure>) {
         if let Ok(answer) = result
             && answer.status >= 400
+            // Messaging that is gone needs no stopping.
+            && !(what == "stopMessaging" && answer.status == 404)
         {
             self.note(format!("the server refused {what} (HTTP {})", answer.status));
         }
@@ -521,6 +531,11 @@ impl Session {
             .map(|(k, _)| k.clone())
             .collect();
         for key in keys {
+            // The process may have ended between recording an invitation and answering it.
+            if let Some(href) = self.talks.get(&key).and_then(|t| t.open_invitation.clone()) {
+                self.invitations.entry(href.clone()).or_default().recheck = true;
+                self.look_at_invitation(&href);
+            }
             self.look_at_talk(&key);
         }
     }

@@ -257,6 +257,7 @@ impl Session {
             }
         }
         self.fetch_queue.clear();
+        self.fetch_again.clear();
         self.settling = true;
         self.wake();
         self.pump();
@@ -399,8 +400,12 @@ impl Session {
                 let kind = match result {
                     Some(true) => Kind::InvitationAccepted,
                     Some(false) => Kind::InvitationFailed,
-                    None => return Flow::Done,
+                    None => {
+                        talk.open_invitation = Some(item.href.clone());
+                        return Flow::Done;
+                    }
                 };
+                talk.open_invitation = None;
                 let mut content = about(item.event.reason.clone());
                 if let Some(detail) = content.detail.as_mut() {
                     detail["rule"] = Value::String(rule);
@@ -524,6 +529,7 @@ impl Session {
         match state.as_deref() {
             Some("Connected") if !talk.recording => {
                 talk.recording = true;
+                talk.conference = talk.state.as_deref() == Some("Conferenced");
                 if let (Some(uncovered), Some(id)) = (talk.uncovered.take(), talk.id.clone())
                     && (uncovered.certain || item.at.since(uncovered.since) > GRACE)
                 {
@@ -544,7 +550,8 @@ impl Session {
                             Some(why) => format!("disconnected from the messages of the conversation ({why})"),
                             None => "disconnected from the messages of the conversation".into(),
                         },
-                        certain: talk.state.as_deref() == Some("Conferenced"),
+                        // A two-party session ends when its talk becomes a conference: as when joining one.
+                        certain: talk.conference,
                     });
                 }
             }
@@ -596,6 +603,7 @@ impl Session {
         {
             self.gap(&id, uncovered.since, at, &uncovered.cause);
         }
+        self.notice_unsent(talk, key, origin);
         let reason = match (&reason, &talk.part.leaving) {
             (None, Some(leaving)) => Some(Reason { message: Some(leaving.why.into()), ..Reason::default() }),
             _ => reason,

@@ -36,6 +36,9 @@ pub struct Talk {
     pub ended: bool,
     /// `recording.started` is recorded and not stopped since.
     pub recording: bool,
+    /// The messages recorded are those of a conference: others speak there without us.
+    #[serde(default)]
+    pub conference: bool,
     /// Since when we are in the conversation without receiving its messages.
     pub uncovered: Option<Uncovered>,
     /// What became of the notice.
@@ -47,6 +50,9 @@ pub struct Talk {
     /// Who shares a screen or program; the end of sharing does not tell.
     #[serde(default)]
     pub sharer: Option<Person>,
+    /// Absolute URL of an accepted invitation whose outcome is not recorded; looked at again after a restart.
+    #[serde(default)]
+    pub open_invitation: Option<String>,
     /// A text that came inside the invitation and may come once more as a message.
     pub first_text: Option<FirstText>,
     /// Messages recorded at `started`, by absolute URL; their `completed` is not another message.
@@ -169,8 +175,12 @@ pub struct Part {
     pub stop: Option<String>,
     /// Links of the conversation that list people: rel and URL.
     pub lists: Vec<(String, String)>,
-    /// A join step (POST addMessaging, GET messaging) is under way.
+    /// addMessaging is under way: sent, or taken by the server and not yet connected. One at a time.
     pub joining: bool,
+    /// GET messaging is under way.
+    pub looking: bool,
+    /// Something changed meanwhile: its answer may be older, look once more.
+    pub look_again: bool,
     /// addMessaging was refused so often in a row.
     pub refusals: u32,
     /// The pause after a refusal is running.

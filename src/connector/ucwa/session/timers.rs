@@ -19,6 +19,8 @@ pub enum Timer {
     Renew,
     /// Stop waiting for a sign-in before interpreting what an earlier run stored.
     Pending,
+    /// Repeat lookups that a passing fault spoiled.
+    Lookup,
     /// Take the next step of stopping.
     Stop,
     /// Try addMessaging again, or look whether it worked.

@@ -135,6 +135,7 @@ impl Session {
             source_id: Some(item.event.link.href.clone()),
             ..Content::default()
         };
+        talk.conference |= talk.state.as_deref() == Some("Conferenced");
         let stamp = resource.date("timeStamp");
         let kind = if failed { Kind::MessageUndelivered } else { Kind::MessageSent };
         // The server's time stands alone in a field, in milliseconds: the archive keeps keys of one time together.

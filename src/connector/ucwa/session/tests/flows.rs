@@ -173,6 +173,19 @@ fn a_notice_goes_out_when_its_intention_is_durable() {
 }
 
 #[test]
+fn a_notice_that_came_too_late_goes_out_when_messaging_is_back() {
+    let (mut rig, post) = about_to_tell();
+    let (ticket, append) = rig.held.remove(0);
+    rig.raw_batch(json!([in_conversation("a", vec![messaging_is("a", "Disconnected")])]), "next");
+    rig.release_one();
+    rig.held.insert(0, (ticket, append));
+    rig.release_stores();
+    assert_eq!(rig.count_sent(&post), 0, "messaging dropped before it could go out");
+    rig.batch(json!([in_conversation("a", vec![messaging_is("a", "Connected")])]));
+    assert_eq!(rig.count_sent(&post), 1);
+}
+
+#[test]
 fn a_notice_that_a_killed_process_meant_to_send_goes_out_after_the_restart() {
     let (mut rig, post) = about_to_tell();
     rig.store_without_receipt();
@@ -195,6 +208,58 @@ fn a_failed_notice_is_undelivered() {
     rig.batch(json!([in_conversation("a", vec![failed])]));
     assert!(rig.of(Kind::NoticeSent).is_empty());
     assert_eq!(rig.of(Kind::MessageUndelivered)[0].content.message.as_ref().expect("message").text, NOTICE);
+}
+
+#[test]
+fn a_notice_refused_for_good_is_undelivered_at_once() {
+    let mut rig = Rig::running();
+    let href = format!("{}/messaging/messages", conversation("a"));
+    rig.page("POST", &href, 403, json!({"code": "Forbidden", "message": "no"}));
+    rig.in_meeting("a");
+    let failed = rig.of(Kind::MessageUndelivered);
+    assert_eq!(failed.len(), 1, "{:?}", rig.kinds());
+    assert_eq!(failed[0].content.message.as_ref().expect("message").text, NOTICE);
+    assert_eq!(failed[0].content.reason.as_ref().expect("reason").code.as_deref(), Some("Forbidden"));
+    rig.pass(Duration::from_secs(120));
+    assert_eq!(rig.count_sent(&format!("POST {href}")), 1);
+}
+
+#[test]
+fn a_notice_that_waits_for_another_try_when_the_talk_ends_is_undelivered() {
+    let mut rig = Rig::running();
+    let href = format!("{}/messaging/messages", conversation("a"));
+    rig.page("POST", &href, 503, json!({"code": "ServiceUnavailable"}));
+    rig.in_meeting("a");
+    assert!(rig.of(Kind::MessageUndelivered).is_empty());
+    rig.batch(json!([communication(vec![event("conversation", &conversation("a"), "deleted", None)])]));
+    assert_eq!(rig.of(Kind::MessageUndelivered)[0].content.message.as_ref().expect("message").text, NOTICE);
+    assert!(rig.of(Kind::NoticeSent).is_empty());
+    assert_eq!(rig.kinds().last(), Some(&"conversation.ended"));
+}
+
+#[test]
+fn a_talk_that_becomes_a_conference_in_place_has_no_gap_when_messaging_follows_soon() {
+    let mut rig = Rig::running();
+    rig.knows("a", "alice@contoso.com", "Alice");
+    let started = invitation("messagingInvitation", "1", "a", ALICE, Some("Hi"));
+    rig.batch(json!([communication(vec![started.clone()])]));
+    rig.batch(json!([
+        in_conversation("a", vec![messaging_is("a", "Connected")]),
+        communication(vec![talk_is("a", "Connected", false), completed(&started, "Success")])
+    ]));
+    for drops in 0..2 {
+        rig.batch(json!([
+            communication(vec![talk_is("a", "Conferenced", true)]),
+            in_conversation("a", vec![messaging_is("a", "Disconnected")])
+        ]));
+        rig.pass(Duration::from_secs(1));
+        rig.batch(json!([in_conversation("a", vec![messaging_is("a", "Connected")])]));
+        assert_eq!(
+            rig.of(Kind::CaptureGap).len(),
+            drops,
+            "only a drop of the conference's messages may have cost some"
+        );
+    }
 }
 
 #[test]
@@ -305,4 +370,30 @@ fn other_modalities_are_refused_and_unknown_things_kept() {
     let kept = rig.of(Kind::PlatformEvent);
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].content.detail.as_ref().expect("detail")["rel"], "surprise");
+}
+
+#[test]
+fn everything_may_be_a_link_only() {
+    let mut rig = Rig::running();
+    rig.knows("a", "alice@contoso.com", "Alice");
+    let started = invitation("onlineMeetingInvitation", "1", "a", ALICE, None);
+    let resource = started["_embedded"]["onlineMeetingInvitation"].clone();
+    let href = resource["_links"]["self"]["href"].as_str().expect("href").to_owned();
+    let bare = |kind: &str| event("onlineMeetingInvitation", &href, kind, None);
+    let talk = event("conversation", &conversation("a"), "updated", None);
+    let ours = event("messaging", &format!("{}/messaging", conversation("a")), "updated", None);
+    rig.page("GET", &href, 200, resource);
+    rig.batch(json!([communication(vec![bare("started")])]));
+    assert!(rig.sent.iter().any(|s| s.ends_with("/accept")), "{:?}", rig.sent);
+    rig.page("GET", &conversation("a"), 200, talk_is("a", "Conferenced", true)["_embedded"]["conversation"].clone());
+    rig.page("GET", &format!("{}/messaging", conversation("a")), 200, messaging("a", "Disconnected"));
+    let done = with(bare("completed"), "status", json!("Success"));
+    rig.batch(json!([communication(vec![talk, done]), in_conversation("a", vec![ours.clone()])]));
+    assert_eq!(rig.count_sent(&format!("POST {APP}/communication/messagingInvitations")), 1, "{:?}", rig.sent);
+    rig.page("GET", &format!("{}/messaging", conversation("a")), 200, messaging("a", "Connected"));
+    rig.batch(json!([in_conversation("a", vec![ours])]));
+    assert_eq!(
+        rig.kinds(),
+        ["invitation.received", "conversation.started", "invitation.accepted", "recording.started"]
+    );
 }

@@ -40,6 +40,25 @@ fn an_outage_of_over_15_s_is_a_gap_in_every_open_conversation() {
 }
 
 #[test]
+fn an_archive_that_cannot_store_for_long_is_a_gap() {
+    let mut rig = Rig::running();
+    rig.in_meeting("a");
+    rig.hold_stores = true;
+    rig.raw_batch(
+        json!([in_conversation("a", vec![message("a", 1, "alice@contoso.com", "data:text/plain,x")])]),
+        "next",
+    );
+    rig.pass(Duration::from_secs(40));
+    assert_eq!(rig.polling(), None, "what is not stored is not acknowledged");
+    rig.release_stores();
+    assert_eq!(rig.texts(), ["x"]);
+    let gaps = rig.of(Kind::CaptureGap);
+    assert_eq!(gaps.len(), 1, "the server may have dropped what we did not fetch");
+    let gap = gaps[0].content.gap.clone().expect("gap");
+    assert_eq!((gap.to.since(gap.from), gap.cause.as_str()), (Duration::from_secs(40), "the archive could not store"));
+}
+
+#[test]
 fn a_short_outage_is_no_gap() {
     let mut rig = Rig::running();
     rig.in_meeting("a");
@@ -186,4 +205,55 @@ fn after_an_ejection_nothing_is_rejoined() {
     assert_eq!(rig.count_sent(&format!("POST {APP}/communication/onlineMeetingInvitations")), 0);
     let ended = rig.of(Kind::ConversationEnded);
     assert_eq!(ended[0].content.reason.as_ref().expect("reason").subcode.as_deref(), Some("Ejected"));
+}
+
+#[test]
+fn a_server_that_forgot_our_availability_is_asked_again() {
+    let mut rig = Rig::running();
+    let offer = format!("{APP}/me/makeMeAvailable");
+    // What the session knows has no such link any more; the application shows it again.
+    let mut available = application(true);
+    rig.page("GET", APP, 200, available.clone());
+    rig.fail_poll(reply(404, json!({"code": "NotFound"})));
+    rig.serve();
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.count_sent(&format!("POST {offer}")), 1, "{:?}", rig.sent);
+    rig.page("POST", &format!("{APP}/me/reportMyActivity"), 409, json!({"subcode": "MakeMeAvailableRequired"}));
+    available = application(false);
+    rig.page("GET", APP, 200, available);
+    rig.pass(Duration::from_secs(181));
+    assert_eq!(rig.count_sent(&format!("POST {offer}")), 2, "{:?}", rig.sent);
+    assert!(rig.polling().is_some());
+}
+
+#[test]
+fn a_notice_of_unknown_fate_is_sent_again_when_the_channel_is_silent_about_it() {
+    let mut rig = Rig::running();
+    let href = format!("{}/messaging/messages", conversation("a"));
+    rig.page("POST", &href, 599, Value::Null);
+    rig.in_meeting("a");
+    assert_eq!(rig.count_sent(&format!("POST {href}")), 1);
+    rig.pass(Duration::from_secs(15));
+    assert_eq!(rig.count_sent(&format!("POST {href}")), 1, "first the channel is given time");
+    rig.pages.remove(&("POST", href.clone()));
+    rig.pass(Duration::from_secs(90));
+    assert_eq!(rig.count_sent(&format!("POST {href}")), 2, "and then no more");
+}
+
+#[test]
+fn an_invitation_that_a_killed_process_did_not_answer_is_answered_after_the_restart() {
+    let mut rig = Rig::running();
+    let started = invitation("messagingInvitation", "1", "a", "sip:alice@contoso.com", Some("Hi"));
+    let resource = started["_embedded"]["messagingInvitation"].clone();
+    let href = resource["_links"]["self"]["href"].as_str().expect("href").to_owned();
+    rig.raw_batch(json!([communication(vec![started, talk_is("a", "Incoming", false)])]), "next");
+    // The POST is on the wire and never arrives; everything is durable.
+    assert!(rig.wire.iter().any(|(_, r)| r.url.path().ends_with("/accept")));
+    assert!(rig.memory.pending.is_empty());
+    rig.page("GET", &href, 200, resource);
+    rig.page("GET", &conversation("a"), 200, talk_is("a", "Incoming", false)["_embedded"]["conversation"].clone());
+    rig.sent.clear();
+    rig.restart(Duration::from_secs(1));
+    assert!(rig.sent.iter().any(|s| s.ends_with("/accept")), "{:?}", rig.sent);
+    assert_eq!(rig.texts(), ["Hi"]);
 }

@@ -271,6 +271,8 @@ impl Rig {
                 ok(json!({"_links": {"applications": {"href": format!("{POOL}/ucwa/oauth/v1/applications")}}}))
             }
             (method, path) => match self.pages.get(&(method.as_str(), path.to_owned())) {
+                // Not a status of HTTP: the connection breaks.
+                Some((599, _)) => broken(),
                 Some((status, body)) => reply(*status, body.clone()),
                 None if method == Method::Post && path == "/ucwa/oauth/v1/applications" => {
                     reply(201, application(false))
@@ -366,7 +368,7 @@ pub fn broken() -> Outcome {
     Outcome::Failed(NetFailure::Broken)
 }
 
-fn application(available: bool) -> Value {
+pub fn application(available: bool) -> Value {
     let mut me = json!({"uri": ME, "_links": {"self": {"href": format!("{APP}/me")}}});
     if available {
         for link in ["presence", "note", "reportMyActivity"] {
