@@ -45,6 +45,14 @@ pub enum ArchiveError {
         /// Process id of the other, if its lock file tells.
         pid: Option<u32>,
     },
+    /// The place may not be looked into.
+    #[error("cannot look for an archive at {}: {source}{}", path.display(), right(source))]
+    Unreadable {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// There is no archive at this place.
     #[error("no archive at {}: check the path, or let `serve` make one", path.display())]
     Missing {
@@ -109,6 +117,15 @@ pub enum ArchiveError {
 
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn right(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "; run this as the account that records, or give yours the right to read the directory"
+        }
+        _ => "",
+    }
 }
 
 fn hint(error: &rusqlite::Error) -> &'static str {

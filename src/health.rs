@@ -50,7 +50,10 @@ impl Vitals {
         for (source, health) in &self.connectors {
             let why = match health.state() {
                 HealthState::Listening => continue,
-                HealthState::Connecting => "is signing in or waiting to try again".to_owned(),
+                HealthState::Connecting => match health.alarm_text() {
+                    Some(trouble) => format!("is signing in or waiting to try again; last trouble: {trouble}"),
+                    None => "is signing in or waiting to try again".to_owned(),
+                },
                 HealthState::Alarm => health.alarm_text().unwrap_or_else(|| "needs attention".to_owned()),
                 HealthState::Stopped => "has stopped".to_owned(),
             };
@@ -194,6 +197,9 @@ mod tests {
             health.alarm("the password was refused".into());
             let (status, why) = ask(&vitals, "GET", "/readyz", "localhost").await;
             assert_eq!((status, why.as_str()), (503, "connector s\"fb: the password was refused\n"));
+            health.set(HealthState::Connecting);
+            let (_, why) = ask(&vitals, "GET", "/readyz", "localhost").await;
+            assert!(why.ends_with("waiting to try again; last trouble: the password was refused\n"), "{why}");
             health.set(HealthState::Listening);
             assert_eq!(ask(&vitals, "GET", "/readyz", "[::1]:1").await, (200, "ready\n".to_owned()));
             assert_eq!(ask(&vitals, "HEAD", "/healthz", "localhost").await, (200, String::new()));

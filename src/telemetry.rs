@@ -24,12 +24,18 @@ pub enum LogFormat {
 /// Libraries that print headers or bodies when they are verbose.
 const QUIET: &[&str] = &["hyper", "hyper_util", "h2", "reqwest", "rustls", "tokio_rustls"];
 
+/// Libraries whose warnings say nothing to those who run this: that of the system's certificates warns of each one it cannot use.
+const CHATTY: &[&str] = &["rustls_platform_verifier"];
+
 /// Sends logs to standard error and panics to the log. `default_level` holds unless `RUST_LOG` says otherwise. A second
 /// call changes nothing.
 pub fn start(format: LogFormat, default_level: &str) {
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
     let wanted = asked.and_then(|text| EnvFilter::try_new(text).ok());
-    let mut filter = wanted.unwrap_or_else(|| EnvFilter::new(default_level));
+    let mut filter = wanted.unwrap_or_else(|| {
+        let quiet: String = CHATTY.iter().map(|library| format!(",{library}=error")).collect();
+        EnvFilter::new(format!("{default_level}{quiet}"))
+    });
     for library in QUIET {
         if let Ok(directive) = format!("{library}=warn").parse() {
             filter = filter.add_directive(directive);

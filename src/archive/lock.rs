@@ -42,6 +42,28 @@ impl Lock {
     }
 }
 
+/// Whether a process writes the archive in `dir` now: its id, 0 if the lock file does not tell. Makes nothing.
+///
+/// # Errors
+/// The lock file cannot be opened or locked.
+pub fn holder(dir: &Path) -> std::io::Result<Option<u32>> {
+    let mut file = match File::open(dir.join("lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        // Given back when the file is closed, at once.
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut text);
+            Ok(Some(text.trim().parse().unwrap_or(0)))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         let _ = self.0.set_len(0);
@@ -56,11 +78,14 @@ mod tests {
     #[test]
     fn the_second_is_told_the_pid_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
+        assert_eq!(holder(dir.path()).unwrap(), None);
         let first = Lock::take(dir.path()).unwrap();
+        assert_eq!(holder(dir.path()).unwrap(), Some(std::process::id()));
         let error = Lock::take(dir.path()).unwrap_err();
         assert!(matches!(error, ArchiveError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
         assert!(error.to_string().contains(&std::process::id().to_string()));
         drop(first);
+        assert_eq!(holder(dir.path()).unwrap(), None);
         Lock::take(dir.path()).unwrap();
     }
 }

@@ -35,11 +35,17 @@ impl Reader {
     /// Opens the archive at `path`: its `.db` file or its directory. Changes nothing.
     ///
     /// # Errors
-    /// [`ArchiveError::Missing`], [`ArchiveError::NotAnArchive`], [`ArchiveError::Newer`], and what SQLite says.
+    /// [`ArchiveError::Missing`], [`ArchiveError::Unreadable`], [`ArchiveError::NotAnArchive`], [`ArchiveError::Newer`], and what
+    /// SQLite says.
     pub fn open(path: &Path) -> Result<Reader, ArchiveError> {
         let path = super::Layout::of(path).database;
-        if !path.exists() {
-            return Err(ArchiveError::Missing { path });
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(ArchiveError::Missing { path }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(ArchiveError::Missing { path });
+            }
+            Err(source) => return Err(ArchiveError::Unreadable { path, source }),
         }
         match Reader::open_plain(&path) {
             // Where nothing may be written (a mounted backup), SQLite cannot make the shared index of the write-ahead

@@ -1,13 +1,14 @@
 //! `greffier check`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{Colour, Out};
+use super::output::{Colour, Out, counted};
 use super::{Exit, Globals, connectors};
-use crate::archive::{ArchiveError, Layout, Reader};
+use crate::archive::{ArchiveError, Layout, Reader, lock};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::connector::{CheckLine, CheckOutcome};
@@ -46,7 +47,7 @@ impl Check {
         let mut report = Report { out: Out::new(), json: self.json, bad: 0 };
         let step = format!("configuration {}", config.path.display());
         let count = resolved.len();
-        let note = format!("{count} connector{}", if count == 1 { "" } else { "s" });
+        let note = counted(count as u64, "connector");
         report.line(None, &CheckLine { step, outcome: CheckOutcome::Good, note })?;
         report.line(None, &archive_line(&config))?;
         if resolved.is_empty() {
@@ -83,12 +84,40 @@ impl Check {
 fn archive_line(config: &Config) -> CheckLine {
     let layout = Layout::of(&config.archive.directory);
     let step = format!("archive {}", layout.dir.display());
-    let (outcome, note) = match Reader::open(&layout.database) {
-        Ok(_) => (CheckOutcome::Good, "is there".to_owned()),
-        Err(ArchiveError::Missing { .. }) => (CheckOutcome::Good, "will be made at the first `serve`".to_owned()),
-        Err(error) => (CheckOutcome::Bad, error.to_string()),
+    let found = match Reader::open(&layout.database) {
+        Ok(_) => Ok("is there"),
+        Err(ArchiveError::Missing { .. }) => Ok("will be made at the first `serve`"),
+        Err(error) => Err(error.to_string()),
+    };
+    let (outcome, note) = match found.and_then(|found| Ok(format!("{found}{}", may_be_written(&layout.dir)?))) {
+        Ok(note) => (CheckOutcome::Good, note),
+        Err(problem) => (CheckOutcome::Bad, problem),
     };
     CheckLine { step, outcome, note }
+}
+
+/// Whether `serve` could write here: nothing more to say, or who writes already, or what is in the way.
+fn may_be_written(dir: &Path) -> Result<String, String> {
+    if let Some(process) = lock::holder(dir).map_err(|error| format!("cannot look at its lock: {error}"))? {
+        // Checking beside a running recorder is what people do.
+        return Ok(match process {
+            0 => "; a recorder writes it now".to_owned(),
+            process => format!("; process {process} writes it now"),
+        });
+    }
+    let mut place = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    while !place.exists() {
+        place = match place.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+    }
+    // Only trying tells: rights, read-only mounts and full disks all have a say.
+    let trial = place.join(format!(".greffier-check-{}", std::process::id()));
+    std::fs::File::create_new(&trial).and_then(|_| std::fs::remove_file(&trial)).map_err(|error| {
+        format!("cannot write in {}: {error}; give the account that records the right to", place.display())
+    })?;
+    Ok(", can be written".to_owned())
 }
 
 struct Report {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 
-use super::output::Out;
+use super::output::{Out, counted};
 use super::when::Span;
 use super::{ArchiveArg, Exit, Globals, signals, which};
 use crate::clock::{Clock, SystemClock};
@@ -109,8 +109,9 @@ fn to_file(source: &Source<'_>, format: &dyn Format, path: &Path) -> anyhow::Res
     drop(watch);
     bar.finish_and_clear();
     let mut out = Out::new();
-    let (events, conversations) = (written.events, written.conversations.len());
-    writeln!(out.raw(), "{}: {events} events of {conversations} conversations, with manifest", path.display())?;
+    let (events, conversations) =
+        (counted(written.events, "event"), counted(written.conversations.len() as u64, "conversation"));
+    writeln!(out.raw(), "{}: {events} of {conversations}, with manifest", path.display())?;
     Ok(out.finish()?)
 }
 

@@ -1,9 +1,9 @@
 //! `greffier list`.
 
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
-use super::output::{Out, cell};
+use super::output::{Out, cell, counted};
 use super::when::Span;
 use super::{ArchiveArg, Exit, Globals};
 use crate::archive::Reader;
@@ -80,14 +80,18 @@ impl List {
             if !table.is_empty() {
                 out.line(&table.trim_fmt())?;
             }
-            out.line(&format!("{count} conversation{}", if count == 1 { "" } else { "s" }))?;
+            out.line(&counted(count, "conversation"))?;
         }
         out.finish()?;
         if count > 0 {
             return Ok(Exit::Done);
         }
         // Standard output stays empty for scripts.
-        super::remark("no conversation is like that; `greffier list` without options shows all");
+        if reader.conversations(&ConversationFilter::default(), None, 1)?.rows.is_empty() {
+            super::remark("no conversation has been recorded yet");
+        } else {
+            super::remark("no conversation is like that; `greffier list` without options shows all");
+        }
         Ok(Exit::NothingFound)
     }
 }
@@ -114,7 +118,24 @@ pub(super) fn new_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["conversation", "started (UTC)", "for", "subject", "people", "messages", "record"]);
+    // Two blanks between columns, none before the first.
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
     table
+}
+
+/// Makes a table at most so many characters wide: what does not fit of subjects and people ends in `…`.
+pub(super) fn narrow(table: &mut Table, width: u16) {
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width).set_truncation_indicator("…");
+    for (column, cut) in table.column_iter_mut().zip([false, false, false, true, true, false, false]) {
+        if !cut {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table.row_iter_mut().for_each(|row| {
+        row.max_height(1);
+    });
 }
 
 /// One conversation as a row of [`new_table`].
@@ -154,5 +175,34 @@ fn span(from: Timestamp, to: Timestamp) -> String {
         s @ 0..60 => format!("{s} s"),
         s @ 60..3_600 => format!("{} min", s / 60),
         s => format!("{} h {:02} min", s / 3_600, s % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_table_cuts_subjects_and_people_and_nothing_else() {
+        let mut table = new_table();
+        let id = "c_01M7YBG343EHE84PAWAZ6YNMYQ";
+        let people = "Anna Weber, 李娜, 佐藤 健, Priya (guest) and 12 more";
+        table.add_row([
+            id,
+            "2026-11-21 06:08",
+            "12 h 05 min",
+            "A long subject of many words",
+            people,
+            "123456",
+            "incomplete",
+        ]);
+        narrow(&mut table, 100);
+        let text = table.trim_fmt();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{text}");
+        let row = lines[1];
+        assert!(row.starts_with(id) && row.contains("12 h 05 min") && row.ends_with("123456    incomplete"), "{text}");
+        assert!(row.contains('…') && row.contains("A "), "{text}");
     }
 }

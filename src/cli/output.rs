@@ -138,6 +138,11 @@ fn dangerous(c: char) -> bool {
     c.is_control() && c != '\t' && c != '\n'
 }
 
+/// A number with its noun: `1 event`, `2 events`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A text from strangers in one cell of a table.
 pub(super) fn cell(text: &str) -> String {
     text.replace(char::is_control, " ")

@@ -63,7 +63,7 @@ async fn serve(config: &Config, connectors: Vec<crate::capture::supervise::Super
     let names: Vec<String> = connectors.iter().map(|one| one.source.connector.clone()).collect();
     let address = listener.local_addr().context("cannot read the listener's address")?;
     let recorder = Recorder::start(&config.archive.directory, connectors, Some(listener))?;
-    tracing::info!(archive.directory = %config.archive.directory.display(), "archive {}", config.archive.directory.display());
+    tracing::info!("archive in {}", config.archive.directory.display());
     match names.as_slice() {
         [] => tracing::warn!(
             "no connector is configured: nothing is recorded; add a [[connector]] to {}",

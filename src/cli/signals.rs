@@ -1,5 +1,7 @@
 //! SIGINT and SIGTERM: the first asks to stop, the second ends at once.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -7,28 +9,42 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// When the newest came.
+    last: Option<Instant>,
 }
+
+/// Signals that come this soon after another are the same wish: `timeout` and shells signal the process and then its group.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 impl Signals {
     /// Starts watching. Must be called within a tokio runtime, before anything that needs an orderly end is started.
     pub(super) fn watch() -> anyhow::Result<Signals> {
         let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
         let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-        Ok(Signals { interrupt, terminate })
+        Ok(Signals { interrupt, terminate, last: None })
     }
 
     /// Waits for the next of them and says which.
     pub(super) async fn next(&mut self) -> &'static str {
-        tokio::select! {
+        let name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-        }
+        };
+        self.last = Some(Instant::now());
+        name
     }
 
-    /// From now on a further signal ends the process at once, whatever hangs.
+    /// From now on a further signal ends the process at once, whatever hangs; except one that comes within a second of the
+    /// first and so was not meant as a further one.
     pub(super) fn next_one_kills(mut self) {
         tokio::spawn(async move {
-            let name = self.next().await;
+            let first = self.last;
+            let name = loop {
+                let name = self.next().await;
+                if first.is_none_or(|first| first.elapsed() >= SAME_WISH) {
+                    break name;
+                }
+            };
             tracing::warn!("{name} again: ending at once");
             end_at_once();
         });

@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::output::{Colour, Out};
+use super::output::{Colour, Out, counted};
 use super::{ArchiveArg, Exit, Globals};
 use crate::archive::audit::{AuditOptions, audit as audit_archive};
 use crate::integrity::checkpoint::VerifyingKey;
@@ -143,7 +143,7 @@ fn told(
     }
     let first = report.first_seq.map_or_else(String::new, |seq| format!("; first bad seq {seq}"));
     let total: u64 = report.findings.values().sum();
-    super::remark(&format!("{} is not what was recorded: {total} findings{first}", path.display()));
+    super::remark(&format!("{} is not what was recorded: {}{first}", path.display(), counted(total, "finding")));
     Ok(Exit::Violated)
 }
 
@@ -156,8 +156,12 @@ fn in_words(path: &Path, report: &Report, out: &mut Out) -> anyhow::Result<()> {
     }
     let verdict = if report.is_good() { out.paint(Colour::Green, "intact") } else { out.paint(Colour::Red, "ALTERED") };
     let seen = format!(
-        "{} events, {} envelopes, {} checkpoints in it and {} outside; log {}",
-        report.events, report.envelopes, report.checkpoints, report.outside_checkpoints, report.origin
+        "{}, {}, {} in it and {} outside; log {}",
+        counted(report.events, "event"),
+        counted(report.envelopes, "envelope"),
+        counted(report.checkpoints, "checkpoint"),
+        report.outside_checkpoints,
+        report.origin
     );
     out.ours(&format!("{verdict}  {}: {seen}", path.display()))?;
     if let Some(root) = &report.root {

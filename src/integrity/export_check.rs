@@ -253,10 +253,16 @@ impl Lines<'_> {
             }
         }
         if self.newer > 0 {
-            report.remarks.push(format!("{} events are newer than the checkpoint", self.newer));
+            report.remarks.push(match self.newer {
+                1 => "1 event is newer than the checkpoint".to_owned(),
+                newer => format!("{newer} events are newer than the checkpoint"),
+            });
         }
         if self.erased > 0 {
-            report.remarks.push(format!("the content of {} events was erased", self.erased));
+            report.remarks.push(match self.erased {
+                1 => "the content of 1 event was erased".to_owned(),
+                erased => format!("the content of {erased} events was erased"),
+            });
         }
         Ok(())
     }

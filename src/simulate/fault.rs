@@ -1,5 +1,6 @@
 //! What can break: faults that change answers to coming requests, and faults that strike the pool at once.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::http::{Manner, Reply, Request};
@@ -99,6 +100,97 @@ pub enum Fault {
     RedirectLoop,
 }
 
+/// As the narration tells it: one sentence without its full stop.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Answers { target, skip, times, effect } => {
+                write!(f, "The pool will answer {times} request{}{target} with {effect}", plural(*times))?;
+                match skip {
+                    0 => Ok(()),
+                    _ => write!(f, ", leaving the first {skip} alone"),
+                }
+            }
+            Fault::ExpireTickets => f.write_str("Every ticket issued so far becomes worthless"),
+            Fault::KillApplication => {
+                f.write_str("The pool ends the recorder's application, with all conversations (404)")
+            }
+            Fault::ExpireApplication => f.write_str("The pool ends the recorder's application as inactive (410)"),
+            Fault::Resync => f.write_str("The pool has lost its place in the event channel (resync)"),
+            Fault::Resume => f.write_str("The pool closes all conversations of the recorder (resume)"),
+            Fault::SecondClient => f.write_str("A second client takes over the recorder's event channel (409)"),
+            Fault::DuplicateBatch => f.write_str("The pool delivers the newest batch of events once more"),
+            Fault::Down { length, lost: false } => write!(f, "Now the network breaks for {}", Length(*length)),
+            Fault::Down { length, lost: true } => {
+                write!(
+                    f,
+                    "Now the network breaks for {}, and the pool forgets the recorder's application",
+                    Length(*length)
+                )
+            }
+            Fault::CutConnections => f.write_str("Open connections are cut; the pool goes on"),
+            Fault::Password(_) => f.write_str("The account's password is changed on the server"),
+            Fault::RedirectRoot(url) if url.is_empty() => f.write_str("Discovery redirects no longer"),
+            Fault::RedirectRoot(url) => write!(f, "Discovery now redirects to {url}"),
+            Fault::RedirectLoop => f.write_str("Discovery now redirects in a circle"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Channel => f.write_str(" on the event channel"),
+            Target::Commands => f.write_str(" outside the event channel"),
+            Target::Any => Ok(()),
+            Target::Path(part) => write!(f, " whose path has `{part}`"),
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Effect::Status { status, subcode, retry_after } => {
+                write!(f, "status {status}")?;
+                if let Some(subcode) = subcode {
+                    write!(f, " {subcode}")?;
+                }
+                retry_after.map_or(Ok(()), |seconds| write!(f, " (Retry-After {seconds} s)"))
+            }
+            Effect::InvalidTicket => f.write_str("500, as for a ticket of another pool"),
+            Effect::Unauthorized => f.write_str("401, whatever the ticket"),
+            Effect::Html(status) => write!(f, "an HTML page (status {status})"),
+            Effect::Redirect(url) => write!(f, "a redirect to {url}"),
+            Effect::Bom => f.write_str("a byte order mark in front"),
+            Effect::Malformed => f.write_str("half of the JSON"),
+            Effect::Short => f.write_str("half of the announced body"),
+            Effect::Reset => f.write_str("a reset in the middle of the body"),
+            Effect::Silence => f.write_str("a closed connection"),
+            Effect::Stall(length) => write!(f, "a delay of {}", Length(*length)),
+            Effect::Slow(pieces, pause) => {
+                write!(f, "crumbs: {pieces} piece{}, {} apart", if *pieces == 1 { "" } else { "s" }, Length(*pause))
+            }
+        }
+    }
+}
+
+fn plural(number: u32) -> &'static str {
+    if number == 1 { "" } else { "s" }
+}
+
+/// `4 s`, `250 ms`.
+struct Length(Duration);
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            ms if ms.is_multiple_of(1000) => write!(f, "{} s", ms / 1000),
+            ms => write!(f, "{ms} ms"),
+        }
+    }
+}
+
 /// A fault that waits for its requests.
 #[derive(Debug)]
 struct Armed {
@@ -190,6 +282,20 @@ mod tests {
 
     fn get(target: &str) -> Request {
         Request { method: "GET".to_owned(), target: target.to_owned(), ..Request::default() }
+    }
+
+    #[test]
+    fn faults_are_told_in_plain_words() {
+        let down = |ms, lost| Fault::Down { length: Duration::from_millis(ms), lost };
+        assert_eq!(down(4000, false).to_string(), "Now the network breaks for 4 s");
+        assert!(down(250, true).to_string().starts_with("Now the network breaks for 250 ms, and the pool forgets"));
+        let effect = Effect::Status { status: 429, subcode: None, retry_after: Some(2) };
+        let answers = Fault::Answers { target: Target::Channel, skip: 0, times: 1, effect };
+        assert_eq!(
+            answers.to_string(),
+            "The pool will answer 1 request on the event channel with status 429 (Retry-After 2 s)"
+        );
+        assert!(!Fault::Password("secret".into()).to_string().contains("secret"));
     }
 
     #[test]

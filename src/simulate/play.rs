@@ -179,7 +179,13 @@ impl Pool {
                 let t = self.talk_for(talk, "", "Normal");
                 let role = self.role_of(by);
                 self.add_member(t, by, role, false);
-                self.tell(format!("{} calls the recorder ({rel})", self.display(by)));
+                let how = match *rel {
+                    "audioVideoInvitation" => "calls the recorder",
+                    "phoneAudioInvitation" => "calls the recorder by telephone",
+                    "applicationSharingInvitation" => "wants to share a screen with the recorder",
+                    _ => "invites the recorder",
+                };
+                self.tell(format!("{} {how}, \"{talk}\"", self.display(by)));
                 let keep = self.talks[t].session.is_some();
                 self.ring(t, rel, by, None, false, false, false, vec![], keep);
             }
@@ -283,7 +289,7 @@ impl Pool {
                 self.raw_event(talk.as_deref(), sender, rel, href, kind, body.clone(), priority)?;
             }
             Act::Fault(fault) => {
-                self.tell(format!("Now this breaks: {fault:?}"));
+                self.tell(fault.to_string());
                 self.strike(fault.clone());
             }
         }

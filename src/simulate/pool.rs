@@ -328,7 +328,10 @@ impl Pool {
         }
         if !forgotten.is_empty() {
             changed = true;
-            self.tell(format!("{} message(s) were not fetched in time; their senders are told", forgotten.len()));
+            self.tell(match forgotten.len() {
+                1 => "A message was not fetched in time; its sender is told".to_owned(),
+                many => format!("{many} messages were not fetched in time; their senders are told"),
+            });
             self.advance(&forgotten, Fate::Undelivered);
         }
         for (id, why) in ending {

@@ -222,7 +222,20 @@ impl Pool {
         if self.inside(t) {
             self.emit_member_modality(t, &member, rel, kind);
         }
-        self.tell(format!("{}: {rel} {kind}", self.display(who)));
+        let what = match rel {
+            "applicationSharer" => "sharing a screen",
+            "participantApplicationSharing" => "watching a shared screen",
+            "participantAudio" => "using audio",
+            "participantVideo" => "using video",
+            "participantMessaging" => "using messages",
+            other => other,
+        };
+        let does = match kind {
+            "added" => "begins",
+            "deleted" => "stops",
+            _ => "goes on",
+        };
+        self.tell(format!("{} {does} {what} in \"{}\"", self.display(who), self.talks[t].name));
     }
 
     /// Somebody begins or stops typing.

@@ -113,9 +113,9 @@ fn list_shows_a_table_to_people_and_the_contract_to_programs() {
     let ran = place.run(&["list"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     insta::assert_snapshot!(ran.stdout, @r#"
-     conversation                  started (UTC)     for    subject  people  messages  record
-     c_01M7YQ1WE0E40R2081040G2081  2026-11-21 09:30  1 min  Budget   Alice   1         complete
-     c_01M7YTFR20E81840G2081040G2  2026-11-21 10:30  live   Standup  Bob     1         incomplete
+    conversation                  started (UTC)     for    subject  people  messages  record
+    c_01M7YQ1WE0E40R2081040G2081  2026-11-21 09:30  1 min  Budget   Alice   1         complete
+    c_01M7YTFR20E81840G2081040G2  2026-11-21 10:30  live   Standup  Bob     1         incomplete
     2 conversations
     "#);
     insta::assert_snapshot!(place.run(&["list", "--json"]).stdout, @r#"
@@ -216,7 +216,7 @@ fn export_to_a_file_comes_whole_and_overwrites_nothing() {
     let args = ["export", "c_01M7YQ1W", "--format", "jsonl", "--output", "out.jsonl"];
     let ran = place.run(&args);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.stdout, @"out.jsonl: 5 events of 1 conversations, with manifest");
+    insta::assert_snapshot!(ran.stdout, @"out.jsonl: 5 events of 1 conversation, with manifest");
     let files = |prefix: &str| {
         let entries = std::fs::read_dir(place.0.path()).expect("folder");
         let mut names: Vec<String> =

@@ -84,12 +84,21 @@ fn serve_answers_holds_its_archive_and_ends_on_either_signal() {
         assert_eq!(second.status, 1);
         let last = second.stderr.lines().last().expect("a line");
         assert!(last.starts_with("greffier: ") && last.contains(&serving.child.id().to_string()), "{last}");
-        assert_eq!(run(dir.path(), &["list"]).status, 3, "reads while it is written");
+        let list = run(dir.path(), &["list"]);
+        assert_eq!((list.status, list.stdout.as_str()), (3, ""), "reads while it is written");
+        assert_eq!(list.stderr, "greffier: no conversation has been recorded yet\n");
+        let check = run(dir.path(), &["check"]).stdout;
+        let note = format!("ok    archive archive — is there; process {} writes it now\n", serving.child.id());
+        assert!(check.contains(&note), "{check}");
 
         serving.signal(signal);
         let (status, log) = serving.end();
         assert_eq!(status, Some(0), "{log}");
         assert!(log.contains("stopped"), "{log}");
+        let check = run(dir.path(), &["check"]).stdout;
+        assert!(check.contains("ok    archive archive — is there, can be written\n"), "{check}");
+        let left: Vec<_> = std::fs::read_dir(dir.path().join("archive")).expect("folder").flatten().collect();
+        assert!(left.iter().all(|file| !file.file_name().to_string_lossy().contains("check-")), "{left:?}");
     }
     assert_eq!(run(dir.path(), &["verify"]).status, 0);
 }

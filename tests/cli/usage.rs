@@ -63,6 +63,7 @@ fn the_configuration_comes_from_option_then_environment_then_folder() {
     assert!(stderr(Some("env.toml"), &["--config", "option.toml", "list"]).contains("no archive at option/"));
     assert!(stderr(Some("env.toml"), &["list", "--config", "option.toml"]).contains("no archive at option/"));
     assert!(stderr(None, &["list", "--archive", "elsewhere"]).contains("no archive at elsewhere/"));
+    assert!(stderr(None, &["list", "--archive", "option.toml"]).contains("no archive at option.toml/"));
 }
 
 #[test]
@@ -88,4 +89,24 @@ fn completions_are_printed_for_every_shell() {
         assert_eq!(ran.status, 0, "{shell}");
         assert!(ran.stdout.contains("verify"), "{shell}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_archive_that_may_not_be_looked_into_is_not_called_missing() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let closed = dir.path().join("closed");
+    std::fs::create_dir(&closed).expect("folder");
+    let allow = |mode| std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).expect("chmod");
+    allow(0o000);
+    // The superuser may look everywhere.
+    if std::fs::read_dir(&closed).is_ok() {
+        println!("skipped: run as root");
+        return;
+    }
+    let ran = run(dir.path(), &["list", "--archive", "closed"]);
+    allow(0o700);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("Permission denied") && !ran.stderr.contains("no archive"), "{}", ran.stderr);
 }

@@ -20,6 +20,9 @@ use crate::simulate::{Fate, Happened, Narration, SimulatedPool};
 /// Events read in one go.
 const PAGE: usize = 200;
 
+/// Width of the table at the end.
+const WIDTH: u16 = 100;
+
 /// Characters shown of a text.
 const SHOWN: usize = 100;
 
@@ -118,6 +121,7 @@ impl Story {
             Ok(())
         })?;
         if first.is_some() {
+            list::narrow(&mut table, WIDTH);
             self.say(&table.trim_fmt())?;
         }
 

@@ -363,7 +363,10 @@ impl Courier {
             Err(failure) => {
                 if let CallFailure::SignIn(wrong @ SignInFailure::WrongCredentials { .. }) = &failure {
                     self.blocked = Some(wrong.clone());
-                    steps.push(Step::Raise(Alarm::WrongCredentials(wrong.clone())));
+                    // A call that waited says the same by its failure; once is enough.
+                    if waiting.is_empty() {
+                        steps.push(Step::Raise(Alarm::WrongCredentials(wrong.clone())));
+                    }
                 } else if let Some(ticket) = &mut pool.ticket {
                     ticket.renew_at = now.plus(RENEWAL_PAUSE);
                     steps.push(Step::Raise(Alarm::NotRenewed {

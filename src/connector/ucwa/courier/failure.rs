@@ -63,7 +63,7 @@ pub enum SignInFailure {
 /// Something a person should know of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alarm {
-    /// Name or password is wrong; signing in has stopped.
+    /// Name or password is wrong; signing in has stopped. Only raised where no call waits that could tell it by its failure.
     WrongCredentials(SignInFailure),
     /// A ticket could not be renewed; it is tried again every minute.
     NotRenewed {
