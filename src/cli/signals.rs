@@ -14,7 +14,7 @@ pub(super) struct Signals {
 }
 
 /// Signals that come this soon after another are the same wish: `timeout` and shells signal the process and then its group.
-const SAME_WISH: Duration = Duration::from_secs(1);
+const SAME_WISH: Duration = Duration::from_millis(30);
 
 impl Signals {
     /// Starts watching. Must be called within a tokio runtime, before anything that needs an orderly end is started.
@@ -34,8 +34,8 @@ impl Signals {
         name
     }
 
-    /// From now on a further signal ends the process at once, whatever hangs; except one that comes within a second of the
-    /// first and so was not meant as a further one.
+    /// From now on a further signal ends the process at once, whatever hangs; except one that comes with the
+    /// first, within milliseconds, and so was not meant as a further one.
     pub(super) fn next_one_kills(mut self) {
         tokio::spawn(async move {
             let first = self.last;
