@@ -112,10 +112,14 @@ impl Story {
         self.tell_log()?;
         self.say("")?;
         let mut table = list::new_table();
+        table.set_header(["conversation", "UTC", "for", "subject", "people", "messages", "record"]);
         let mut first = None;
         let mut recorded = 0;
         list::each(self.reader()?, &ConversationFilter::default(), |conversation| {
-            table.add_row(list::row(&conversation));
+            let mut row = list::row(&conversation);
+            // All of it was just now; the room is for the people.
+            row[1] = conversation.started_at.to_chrono().format("%H:%M").to_string();
+            table.add_row(row);
             recorded += conversation.messages;
             first.get_or_insert(conversation.id);
             Ok(())
