@@ -345,6 +345,10 @@ impl Session {
         match &result {
             Ok(answer) if answer.status == 200 => {
                 let Ok(resource) = Resource::parse(&answer.body) else { return };
+                if resource.text("state") == Some("Disconnected") && !self.talks.contains_key(key) {
+                    // Its end is recorded already.
+                    return;
+                }
                 self.keep(key, answer);
                 // What the channel says in the meantime is newer than this answer; the record takes it as a state
                 // found by asking, which adds nothing if it is known.

@@ -472,7 +472,7 @@ impl Session {
             self.end_talk(talk, key, item.envelope, Some(item), reason, item.at);
             return Flow::Done;
         }
-        if talk.declined {
+        if talk.declined || talk.ended {
             return Flow::Done;
         }
         let subject = resource.text("subject").filter(|s| !s.is_empty()).map(str::to_owned);
@@ -521,6 +521,10 @@ impl Session {
     }
 
     fn record_messaging(&mut self, talk: &mut Talk, key: &TalkKey, item: &Item) -> Flow {
+        if talk.ended {
+            // Told before the end that a lookup has meanwhile found.
+            return Flow::Done;
+        }
         let state = match self.resource(item) {
             Look::Ready(resource) => resource.text("state").map(str::to_owned),
             Look::Waiting => return Flow::Wait,
@@ -577,6 +581,10 @@ impl Session {
         talk.changed = true;
         self.timers.clear_talk(key);
         let Some(id) = talk.id.clone().filter(|_| talk.started || talk.recording) else { return };
+        // The last word on a handle whose end was found by asking, or told before, is not another end.
+        if self.closed.contains_key(key) && talk.state.is_none() && !talk.recording {
+            return;
+        }
         // Another handle goes on with the same conversation (escalation): this is not its end.
         let heir = self
             .talks

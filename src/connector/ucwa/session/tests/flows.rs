@@ -154,29 +154,30 @@ fn an_invitation_whose_resource_is_never_embedded_leads_to_the_messages_too() {
 #[test]
 fn an_answer_older_than_what_the_channel_told_changes_nothing() {
     let mut rig = Rig::running();
-    rig.knows("a", "alice@contoso.com", "Alice");
     let talk = conversation("a");
-    let resource = talk_is("a", "Connected", false)["_embedded"]["conversation"].clone();
-    rig.page("GET", &talk, 200, resource);
+    let add = format!("{APP}/communication/messagingInvitations");
+    rig.page("GET", &talk, 200, talk_is("a", "Conferenced", true)["_embedded"]["conversation"].clone());
     rig.page("GET", &format!("{talk}/messaging"), 200, messaging("a", "Disconnected"));
-    let started = invitation("messagingInvitation", "1", "a", ALICE, Some("Hi"));
-    rig.batch(json!([communication(vec![started.clone()])]));
     rig.raw_batch(json!([communication(vec![event("conversation", &talk, "added", None)])]), "next");
     while !rig.wire.iter().any(|(_, r)| r.url.path().ends_with("/messaging")) {
         rig.serve_one(&talk);
     }
-    rig.raw_batch(
-        json!([
-            in_conversation("a", vec![messaging_is("a", "Connected")]),
-            communication(vec![completed(&started, "Success")])
-        ]),
-        "next",
-    );
+    // The answer is on its way when the channel tells of the connection.
+    rig.raw_batch(json!([in_conversation("a", vec![messaging_is("a", "Connected")])]), "next");
     rig.serve();
     rig.pass(Duration::from_secs(10));
-    assert_eq!(rig.of(Kind::RecordingStarted).len(), 1, "{:?}", rig.kinds());
+    assert_eq!(rig.count_sent(&format!("POST {add}")), 0, "messaging is connected: {:?}", rig.sent);
     assert!(rig.of(Kind::RecordingStopped).is_empty(), "{:?}", rig.kinds());
-    assert_eq!(rig.count_sent(&format!("POST {talk}/messaging/messages")), 1);
+}
+
+#[test]
+fn a_talk_found_gone_by_asking_ends_once() {
+    let mut rig = Rig::running();
+    rig.in_meeting("a");
+    // The GET for this one finds the conversation gone; its `deleted` comes after that.
+    rig.batch(json!([communication(vec![event("conversation", &conversation("a"), "updated", None)])]));
+    rig.batch(json!([communication(vec![event("conversation", &conversation("a"), "deleted", None)])]));
+    assert_eq!(rig.of(Kind::ConversationEnded).len(), 1, "{:?}", rig.kinds());
 }
 
 #[test]
