@@ -16,6 +16,8 @@ use super::{Action, Phase, Purpose, Report, Session};
 
 /// Beyond this, an interruption of the channel is a gap.
 const OUTAGE: Duration = Duration::from_secs(15);
+/// While an application may live, we come back well within the 30 s after which the server drops what nobody fetches.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(12);
 
 /// State of the long poll.
 #[derive(Debug, Default)]
@@ -125,7 +127,7 @@ impl Session {
         if self.channel.unreachable.is_multiple_of(5) {
             return self.rediscover();
         }
-        let wait = self.back_off(self.channel.failures - 1);
+        let wait = self.back_off(self.channel.failures - 1).min(LONGEST_WAIT);
         self.timers.set(Timer::Poll, self.now.plus(wait));
     }
 
@@ -140,7 +142,10 @@ impl Session {
             502 if self.channel.failures.is_multiple_of(3) => self.rediscover(),
             400 | 405 | 406 if self.channel.failures.is_multiple_of(3) => self.verify_application(),
             _ => {
-                let wait = self.back_off(self.channel.failures - 1).max(answer.retry_after.unwrap_or_default());
+                let wait = self
+                    .back_off(self.channel.failures - 1)
+                    .min(LONGEST_WAIT)
+                    .max(answer.retry_after.unwrap_or_default());
                 self.timers.set(Timer::Poll, self.now.plus(wait.min(Duration::from_secs(120))));
             }
         }
@@ -171,7 +176,7 @@ impl Session {
         self.interrupted();
         self.channel.unreadable += 1;
         if self.channel.unreadable < 5 {
-            let wait = self.back_off(self.channel.failures - 1);
+            let wait = self.back_off(self.channel.failures - 1).min(LONGEST_WAIT);
             self.timers.set(Timer::Poll, self.now.plus(wait));
             return;
         }
@@ -261,7 +266,7 @@ impl Session {
             self.channel_gap(batched.arrival.at, "the archive could not store");
         }
         if self.channel.failures > 0 {
-            let wait = self.back_off(self.channel.failures - 1);
+            let wait = self.back_off(self.channel.failures - 1).min(LONGEST_WAIT);
             self.timers.set(Timer::Poll, self.now.plus(wait));
         } else if !self.timers_hold_poll() {
             self.poll();

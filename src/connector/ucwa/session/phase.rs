@@ -172,7 +172,10 @@ impl Session {
     fn try_later(&mut self) {
         self.phase = Phase::Waiting;
         self.setbacks += 1;
-        let wait = self.back_off(self.setbacks - 1);
+        let mut wait = self.back_off(self.setbacks - 1);
+        if self.application.is_some() {
+            wait = wait.min(super::channel::LONGEST_WAIT);
+        }
         self.timers.set(Timer::SignIn, self.now.plus(wait));
     }
 

@@ -257,3 +257,14 @@ fn an_invitation_that_a_killed_process_did_not_answer_is_answered_after_the_rest
     assert!(rig.sent.iter().any(|s| s.ends_with("/accept")), "{:?}", rig.sent);
     assert_eq!(rig.texts(), ["Hi"]);
 }
+
+#[test]
+fn however_long_an_outage_the_recorder_is_back_well_within_30_s_of_its_end() {
+    let mut rig = Rig::running();
+    rig.in_meeting("a");
+    for _ in 0..12 {
+        rig.fail_poll(reply(503, Value::Null));
+        rig.pass(Duration::from_secs(12));
+        assert!(rig.polling().is_some(), "the server drops what is not fetched in 30 s");
+    }
+}
