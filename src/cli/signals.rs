@@ -14,7 +14,7 @@ pub(super) struct Signals {
 }
 
 /// Signals that come this soon after another are the same wish: `timeout` and shells signal the process and then its group.
-const SAME_WISH: Duration = Duration::from_millis(30);
+const SAME_WISH: Duration = Duration::from_millis(5);
 
 impl Signals {
     /// Starts watching. Must be called within a tokio runtime, before anything that needs an orderly end is started.
