@@ -530,7 +530,7 @@ impl Session {
         let keys: Vec<TalkKey> = self
             .talks
             .iter()
-            .filter(|(_, t)| !t.ended && t.part.state.is_none() && t.part.messaging.is_none())
+            .filter(|(_, t)| !t.ended && (t.part.state.is_none() || t.part.messaging.is_none()))
             .map(|(k, _)| k.clone())
             .collect();
         for key in keys {

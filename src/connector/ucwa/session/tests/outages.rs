@@ -268,3 +268,20 @@ fn however_long_an_outage_the_recorder_is_back_well_within_30_s_of_its_end() {
         assert!(rig.polling().is_some(), "the server drops what is not fetched in 30 s");
     }
 }
+
+/// The channel brings news of our messaging before anything tells the state of the conversation.
+#[test]
+fn a_half_known_conversation_is_looked_at_after_a_restart() {
+    let mut rig = Rig::running();
+    rig.joined("a");
+    rig.hold_stores = true;
+    rig.raw_batch(json!([in_conversation("a", vec![messaging_is("a", "Disconnected")])]), "next");
+    rig.store_without_receipt();
+    let talk = talk_is("a", "Conferenced", true)["_embedded"]["conversation"].clone();
+    rig.page("GET", &conversation("a"), 200, talk);
+    rig.page("GET", &format!("{}/messaging", conversation("a")), 200, messaging("a", "Disconnected"));
+    let add = format!("POST {APP}/communication/messagingInvitations");
+    let before = rig.count_sent(&add);
+    rig.restart(Duration::from_secs(1));
+    assert_eq!(rig.count_sent(&add), before + 1, "{:?}", rig.sent);
+}
