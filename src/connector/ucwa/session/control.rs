@@ -476,6 +476,12 @@ impl Session {
         let inside = matches!(part.state.as_deref(), Some("Conferenced" | "Connected"));
         let pending = part.invitation.as_ref().is_some_and(|i| self.invitations.get(i).is_some_and(|i| !i.completed));
         let refused = part.leaving.is_some() || part.gone || talk.ended || talk.declined;
+        if part.state.is_none() && part.add.is_some() && !part.asked_state && !pending && !refused {
+            if let Some(talk) = self.talks.get_mut(key) {
+                talk.part.asked_state = true;
+            }
+            return self.look_at_talk(key);
+        }
         if !inside || pending || refused || part.joining || part.looking || part.rested {
             return;
         }

@@ -163,6 +163,8 @@ pub struct Part {
     pub state: Option<String>,
     /// Absolute URL of an incoming invitation that is not completed.
     pub invitation: Option<String>,
+    /// The state was asked for because the channel told of our messaging only.
+    pub asked_state: bool,
     /// Newest state of our `messaging`.
     pub messaging: Option<String>,
     /// How often the channel told of our messaging: what was asked before is older.
