@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM: the first asks to stop, the second ends at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,42 +9,38 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// When the newest came.
-    last: Option<Instant>,
 }
 
 /// Signals that come this soon after another are the same wish: `timeout` and shells signal the process and then its group.
-const SAME_WISH: Duration = Duration::from_millis(5);
+const SAME_WISH: Duration = Duration::from_millis(2);
 
 impl Signals {
     /// Starts watching. Must be called within a tokio runtime, before anything that needs an orderly end is started.
     pub(super) fn watch() -> anyhow::Result<Signals> {
         let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
         let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-        Ok(Signals { interrupt, terminate, last: None })
+        Ok(Signals { interrupt, terminate })
     }
 
-    /// Waits for the next of them and says which.
+    /// Waits for the next of them and says which. What comes together with it is the same wish and counts once.
     pub(super) async fn next(&mut self) -> &'static str {
-        let name = tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        };
-        self.last = Some(Instant::now());
+        let name = self.one().await;
+        tokio::time::sleep(SAME_WISH).await;
+        while tokio::time::timeout(Duration::ZERO, self.one()).await.is_ok() {}
         name
     }
 
-    /// From now on a further signal ends the process at once, whatever hangs; except one that comes with the
-    /// first, within milliseconds, and so was not meant as a further one.
+    async fn one(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+
+    /// From now on a further signal ends the process at once, whatever hangs.
     pub(super) fn next_one_kills(mut self) {
         tokio::spawn(async move {
-            let first = self.last;
-            let name = loop {
-                let name = self.next().await;
-                if first.is_none_or(|first| first.elapsed() >= SAME_WISH) {
-                    break name;
-                }
-            };
+            let name = self.one().await;
             tracing::warn!("{name} again: ending at once");
             end_at_once();
         });
