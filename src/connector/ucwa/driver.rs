@@ -226,24 +226,25 @@ async fn write(
             receipts.push_back((ticket, append.envelopes.len()));
             merge(&mut merged, append);
         }
-        let mut failing = false;
+        let mut failing = None;
         let appended = loop {
             match sink.append(&source, merged.clone()).await {
                 Ok(appended) => break appended,
                 Err(error) => {
                     let Some(wait) = error.retry_after else { return Err(error) };
-                    if !failing {
+                    if failing.is_none() {
+                        failing = Some(health.state());
                         tracing::error!("{}: {error}; nothing is acknowledged meanwhile", source.connector);
                         health.alarm(error.to_string());
-                        failing = true;
                     }
                     tokio::time::sleep(wait).await;
                 }
             }
         };
-        if failing {
+        // Back to what it was: an archive that writes again does not mean that the connector listens.
+        if let Some(before) = failing {
             tracing::info!("{}: the archive writes again", source.connector);
-            health.set(HealthState::Listening);
+            health.set(before);
         }
         let mut ids = appended.envelopes.into_iter();
         for (ticket, count) in receipts {
