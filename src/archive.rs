@@ -9,6 +9,7 @@ pub mod audit;
 pub mod backup;
 pub mod lock;
 mod number;
+pub mod pool;
 mod projection;
 pub mod reader;
 pub mod schema;
@@ -27,6 +28,7 @@ use crate::integrity::merkle::Hash;
 use crate::model::Timestamp;
 
 pub use backup::backup;
+pub use pool::Readers;
 pub use reader::Reader;
 
 use writer::{Command, Writer};

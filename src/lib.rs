@@ -8,6 +8,7 @@ pub mod config;
 pub mod connector;
 pub mod export;
 pub mod health;
+pub mod index;
 pub mod integrity;
 pub mod model;
 pub mod simulate;
