@@ -15,6 +15,7 @@ pub mod page;
 pub mod pages;
 pub mod prefs;
 pub mod time;
+pub mod transcript;
 pub mod words;
 
 use std::future::Future;
