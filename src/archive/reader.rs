@@ -5,8 +5,10 @@
 //! neither loads into memory nor keeps the write-ahead log from being moved into the database.
 
 mod audit;
+mod browse;
 mod conversations;
 mod events;
+mod places;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -18,10 +20,10 @@ use super::{ArchiveError, schema};
 use crate::model::Timestamp;
 
 pub use audit::{AliasRow, EnvelopeRow, LeafRow, NodeRow};
-pub use conversations::{
-    Attendance, Conversation, ConversationFilter, ConversationPosition, ConversationState, Coverage, PersonRow,
-};
-pub use events::{EventPages, Order, Page, Position};
+pub use browse::ConversationPosition;
+pub use conversations::{Attendance, Conversation, ConversationFilter, ConversationState, Coverage, PersonRow};
+pub use events::{EventPages, Order, Page};
+pub use places::{KindSet, MalformedPosition, Position};
 pub use search::{Change, Heading, IndexRow};
 
 pub(super) use events::{entries, restored};

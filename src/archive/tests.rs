@@ -13,6 +13,8 @@ use crate::integrity::merkle::{Frontier, root_at};
 use crate::model::{Content, ConversationId, Event, Gap, Kind, Message, Participant, Person, Seq};
 use reader::{ConversationFilter, ConversationState, Coverage, Order};
 
+mod browsing;
+
 const T0: i64 = 1_795_225_034_000_000;
 
 fn source() -> Source {
