@@ -7,6 +7,7 @@
 //! Every event of a page appears exactly once: as a message, a line or a gap of its own, or, if it changes a message of the
 //! same page, under that message.
 
+pub mod ask;
 pub mod attendance;
 pub mod coverage;
 pub mod formatted;
