@@ -91,18 +91,6 @@ pub struct Attendance {
     pub left_at: Option<Timestamp>,
 }
 
-/// A person across all conversations of a platform address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PersonRow {
-    /// The platform's stable address.
-    pub id: String,
-    /// The newest name told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Number of conversations.
-    pub conversations: u64,
-}
-
 /// Columns of [`conversation_of`].
 pub(super) const COLUMNS: &str =
     "c.number, i.id, n.name, n.platform, c.subject, c.live, c.started_at, c.ended_at, c.messages,
@@ -245,24 +233,5 @@ impl Reader {
         let Some((live, spans)) = read().map_err(|e| self.failed("read coverage from", e))? else { return Ok(None) };
         let gaps: Vec<Gap> = self.gaps_of(id)?.into_iter().map(|(_, gap)| gap).collect();
         Ok(Some(statement(&spans, &gaps, live)))
-    }
-
-    /// Everybody who ever took part, by address, after the address `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn people(&self, after: Option<&str>, limit: usize) -> Result<Vec<PersonRow>, ArchiveError> {
-        let read = || -> rusqlite::Result<Vec<PersonRow>> {
-            // The bare column beside max() is the one of the row with the maximum.
-            let mut statement = self.conn.prepare_cached(
-                "SELECT person, name, count(*), max(iif(name IS NULL, -1, first_seq)) FROM participant
-                 WHERE person > coalesce(?1, '') GROUP BY person ORDER BY person LIMIT ?2",
-            )?;
-            let rows = statement.query_map(params![after, N::of(limit)], |row| {
-                Ok(PersonRow { id: row.get(0)?, name: row.get(1)?, conversations: row.get::<_, N>(2)?.0 })
-            })?;
-            rows.collect()
-        };
-        read().map_err(|e| self.failed("read people from", e))
     }
 }

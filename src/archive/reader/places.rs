@@ -244,4 +244,22 @@ impl Reader {
         events.extend(rest.rows);
         Ok(events)
     }
+
+    /// What changed these messages of a conversation: `message.edited`, `message.deleted`, `message.undelivered`,
+    /// `reaction.*`, in order of seq.
+    ///
+    /// # Errors
+    /// What SQLite says, or a damaged row.
+    pub fn changes_of(&self, id: &ConversationId, message_ids: &[&str]) -> Result<Vec<Event>, ArchiveError> {
+        if message_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = serde_json::Value::from(message_ids.to_vec()).to_string();
+        let sql = format!(
+            "SELECT {EVENT} WHERE e.seq IN (SELECT m.seq FROM message_change m
+                 WHERE m.conversation = (SELECT number FROM conversation_id WHERE id = ?1)
+                 AND m.message IN (SELECT value FROM json_each(?2))) ORDER BY e.seq"
+        );
+        Ok(self.event_rows(&sql, params![id.as_str(), ids])?.into_iter().map(|(event, _)| event).collect())
+    }
 }
