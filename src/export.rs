@@ -8,6 +8,7 @@
 pub mod file;
 pub mod jsonl;
 pub mod manifest;
+pub mod slice;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
