@@ -216,6 +216,7 @@ pub struct Slices<'s> {
     begun: bool,
     current: Option<Current>,
     memory: Memory,
+    doors: Doors,
     /// Events of all slices so far.
     walked: u64,
 }
@@ -244,8 +245,8 @@ impl<'s> Slices<'s> {
             None => Room::none(),
         });
         let walk = Walk::new(source, id.clone());
-        let (ahead, begun, current, memory) = (None, false, None, Memory::new());
-        Ok(Slices { source, id, room, zone, limits, walk, ahead, begun, current, memory, walked: 0 })
+        let (ahead, begun, current, memory, doors) = (None, false, None, Memory::new(), Doors::default());
+        Ok(Slices { source, id, room, zone, limits, walk, ahead, begun, current, memory, doors, walked: 0 })
     }
 
     /// The next slice; `None` after the last.
@@ -283,7 +284,7 @@ impl<'s> Slices<'s> {
             day,
             part: current.part,
             parts: current.parts,
-            roster: roster(&self.room.stays, &events),
+            roster: events.first().map(|first| self.doors.roster(&self.room.stays, first)).unwrap_or_default(),
             events,
             earlier: BTreeMap::new(),
             acting: current.acting.clone(),
@@ -291,6 +292,7 @@ impl<'s> Slices<'s> {
         slice.earlier = self.earlier(&slice)?;
         for event in &slice.events {
             self.memory.take(event);
+            self.doors.pass(event);
         }
         self.walked += slice.events.len() as u64;
         Ok(Some(slice))
@@ -415,29 +417,47 @@ pub fn joins(event: &Event) -> Option<&str> {
     joins.then_some(participant.id.as_str())
 }
 
-/// Who was there before the first of these events, as far as told.
-fn roster(stays: &[Attendance], events: &[Event]) -> Vec<Person> {
-    let Some(first) = events.first() else { return Vec::new() };
-    let second = |at: Timestamp| at.micros().div_euclid(1_000_000);
-    let first = second(time_of(first));
-    let joined: HashSet<(&str, Timestamp)> =
-        events.iter().filter_map(|event| Some((joins(event)?, time_of(event)))).collect();
-    let left: HashSet<(&str, Timestamp)> = events
-        .iter()
-        .filter(|event| event.kind == Kind::ParticipantLeft)
-        .filter_map(|event| Some((event.content.participant.as_ref()?.id.as_str(), time_of(event))))
-        .collect();
-    let mut there: HashSet<&str> = HashSet::new();
-    let mut people = Vec::new();
-    for stay in stays {
-        let id = stay.person.id.as_str();
-        let begun = second(stay.joined_at) <= first && !joined.contains(&(id, stay.joined_at));
-        let over = stay.left_at.is_some_and(|at| second(at) < first || (second(at) == first && !left.contains(&(id, at))));
-        if begun && !over && there.insert(id) {
-            people.push(stay.person.clone());
+/// Comings and goings of the second that a slice ended with: another slice may begin within the same second.
+#[derive(Debug, Default)]
+struct Doors {
+    second: i64,
+    joined: HashSet<(String, Timestamp)>,
+    left: HashSet<(String, Timestamp)>,
+}
+
+fn second_of(at: Timestamp) -> i64 {
+    at.micros().div_euclid(1_000_000)
+}
+
+impl Doors {
+    fn pass(&mut self, event: &Event) {
+        let at = time_of(event);
+        if second_of(at) != self.second {
+            *self = Doors { second: second_of(at), ..Doors::default() };
+        }
+        if let Some(id) = joins(event) {
+            self.joined.insert((id.to_owned(), at));
+        } else if let (Kind::ParticipantLeft, Some(participant)) = (event.kind, &event.content.participant) {
+            self.left.insert((participant.id.clone(), at));
         }
     }
-    people
+
+    /// Who was there before this event, as far as told.
+    fn roster(&self, stays: &[Attendance], first: &Event) -> Vec<Person> {
+        let first = second_of(time_of(first));
+        let passed = |set: &HashSet<(String, Timestamp)>, id: &str, at: Timestamp| {
+            second_of(at) < first || (second_of(at) == first && set.contains(&(id.to_owned(), at)))
+        };
+        let mut people = People::default();
+        for stay in stays {
+            let id = stay.person.id.as_str();
+            let over = stay.left_at.is_some_and(|at| passed(&self.left, id, at));
+            if passed(&self.joined, id, stay.joined_at) && !over {
+                people.add(id, stay.person.name.as_deref());
+            }
+        }
+        people.list
+    }
 }
 
 /// People in the order in which events name them, each once; a name told later fills in for none.
