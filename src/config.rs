@@ -66,10 +66,14 @@ impl ArchiveConfig {
 }
 
 /// `[viewer]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewerConfig {
     /// Loopback address of the HTTP listener; port 0 = any free port. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// Names, besides those of loopback, under which the viewer answers; lower case, without a port.
+    pub hosts: Vec<String>,
+    /// The archive's time zone, in which readers see times until they choose another. Default UTC.
+    pub zone: chrono_tz::Tz,
 }
 
 impl ViewerConfig {
@@ -83,9 +87,35 @@ impl ViewerConfig {
                 Self::LISTEN
             }
         });
+        let mut hosts = Vec::new();
+        for given in section.strings("hosts", problems).unwrap_or_default() {
+            let name = given.value.to_ascii_lowercase();
+            if good_host(&name) {
+                hosts.push(name);
+            } else {
+                let text = "`hosts` in [viewer] takes names alone, without scheme, port or path, for example \
+                            \"archive.contoso.com\"";
+                problems.add(Some(given.span), text);
+            }
+        }
+        let zone = section.string("zone", problems).map_or(chrono_tz::Tz::UTC, |given| {
+            given.value.parse().unwrap_or_else(|_| {
+                let text =
+                    "`zone` in [viewer] is no name of a time zone; write for example \"Europe/Berlin\" or \"UTC\"";
+                problems.add(Some(given.span), text);
+                chrono_tz::Tz::UTC
+            })
+        });
         section.finish(&[], problems);
-        ViewerConfig { listen: listen.unwrap_or(Self::LISTEN) }
+        ViewerConfig { listen: listen.unwrap_or(Self::LISTEN), hosts, zone }
     }
+}
+
+/// A host name or an IPv4 address, as it stands in a `Host` header before the port.
+fn good_host(name: &str) -> bool {
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 /// Reads a listen address. This build speaks plain HTTP there, which the contract allows on loopback only.

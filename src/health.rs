@@ -63,15 +63,22 @@ impl Vitals {
     }
 }
 
-/// The pages.
-pub fn router(vitals: Vitals) -> Router {
+/// The pages alone, for a router that has more.
+pub fn routes(vitals: Vitals) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "there is /healthz, /readyz and /metrics\n") })
         .layer(middleware::from_fn(only_local_names))
         .with_state(vitals)
+}
+
+/// The pages, and a word about them everywhere else.
+pub fn router(vitals: Vitals) -> Router {
+    let elsewhere = Router::new()
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there is /healthz, /readyz and /metrics\n") })
+        .layer(middleware::from_fn(only_local_names));
+    routes(vitals).merge(elsewhere)
 }
 
 /// Serves the pages until `stop` completes.
@@ -145,8 +152,8 @@ async fn only_local_names(request: Request, next: Next) -> Response {
     response
 }
 
-/// `localhost` or a loopback address, with or without a port.
-fn is_local_name(host: &str) -> bool {
+/// Whether a `Host` is `localhost` or a loopback address, with or without a port.
+pub fn is_local_name(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(""),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),

@@ -18,6 +18,7 @@ use crate::capture::supervise::Supervised;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, parse_listen};
 use crate::simulate::{Fate, Options, Parameters, SimulatedPool, ucwa};
+use crate::viewer;
 use story::Story;
 
 /// How long the recorder may take to fetch what was said last.
@@ -43,7 +44,7 @@ Nothing leaves the machine. The archive stays where it says; delete the folder w
 
 It stays up when the scenario is over, until Ctrl-C, unless --exit-when-done is given.")]
 pub(super) struct Demo {
-    /// Loopback address of /healthz, /readyz and /metrics [default: 127.0.0.1:8080, or any free port if that is taken]
+    /// Loopback address of the viewer [default: 127.0.0.1:8080, or any free port if that is taken]
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
 
@@ -87,13 +88,13 @@ impl Demo {
         let pool = SimulatedPool::start(Options::default(), scenario).await?;
         let listener = listen(self.listen).await?;
         let address = listener.local_addr().context("cannot read the listener's address")?;
-        let recorder = Recorder::start(dir, configure(dir, &pool)?, Some(listener))?;
+        let recorder = Recorder::start(dir, configure(dir, &pool)?, Some(listener), viewer::Options::default())?;
         let mut story = Story::begin(dir, &pool, &recorder);
         story.say(&format!(
             "A simulated Skype for Business pool plays on this machine; the real recorder signs in to it and records.\n\
              pool      {}\n\
              archive   {}\n\
-             recorder  http://{address}/readyz (also /healthz and /metrics)\n",
+             viewer    http://{address}/ (also /healthz, /readyz and /metrics)\n",
             pool.autodiscover_url(),
             dir.display(),
         ))?;
@@ -119,7 +120,7 @@ impl Demo {
             // The audit holds the log against its signatures; the first round of them may be yet to come.
             recorder.sign().await?;
             story.sum_up(&pool)?;
-            story.say(&format!("\nStill recording, still listening at http://{address}/metrics. Ctrl-C ends."))?;
+            story.say(&format!("\nStill recording, still showing it at http://{address}/. Ctrl-C ends."))?;
             story.follow(&recorder, Box::pin(signals.next())).await?;
         }
         signals.next_one_kills();

@@ -1,4 +1,4 @@
-//! A running recorder: archive, connectors, checkpoints and the health pages, and the order in which they stop.
+//! A running recorder: archive, connectors, checkpoints and the viewer, and the order in which they stop.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +8,19 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Archive, CheckpointSigner};
+use crate::archive::{Archive, CheckpointSigner, Readers};
 use crate::capture::supervise::{Pauses, Supervised, Supervisor};
 use crate::clock::{Clock, SystemClock};
+use crate::health::Vitals;
 use crate::health::meter::Meter;
-use crate::health::{self, Vitals};
 use crate::integrity::checkpoint::{self, SigningKey};
+use crate::viewer::{self, Viewer};
 
 /// Time for connectors to leave; the rest of the 10 seconds is for the last checkpoint.
 const LEAVING: Duration = Duration::from_millis(8_500);
+
+/// Time for pages that are being made.
+const LAST_PAGES: Duration = Duration::from_millis(250);
 
 pub(super) struct Recorder {
     archive: Arc<Archive>,
@@ -29,25 +33,28 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the archive in `directory`, starts the connectors, signs the log as it grows, and serves the health pages on
-    /// `listener`. Must be called within a tokio runtime; blocks while the archive opens.
+    /// Opens the archive in `directory`, starts the connectors, signs the log as it grows, and serves the viewer and
+    /// the health pages on `listener`. Must be called within a tokio runtime; blocks while the archive opens.
     pub(super) fn start(
         directory: &Path,
         connectors: Vec<Supervised>,
         listener: Option<tokio::net::TcpListener>,
+        options: viewer::Options,
     ) -> anyhow::Result<Recorder> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let archive = Arc::new(Archive::open(directory, Arc::clone(&clock))?);
         let signer = signer(&archive)?;
         let meter = Arc::new(Meter::default());
         let sink = meter.around(archive.sink());
-        let supervisor = Supervisor::start(connectors, sink, clock, Pauses::default());
+        let readers = Readers::open(&archive.layout().database, Viewer::READERS)?;
+        let supervisor = Supervisor::start(connectors, sink, Arc::clone(&clock), Pauses::default());
         let vitals = Vitals { connectors: supervisor.watched().to_vec(), log_size: archive.subscribe(), meter };
         let background = CancellationToken::new();
         let checkpoints = tokio::spawn(sign_as_it_grows(Arc::clone(&archive), Arc::clone(&signer), background.clone()));
         let pages = listener.map(|listener| {
             let stop = background.clone().cancelled_owned();
-            tokio::spawn(health::serve(listener, vitals.clone(), stop))
+            let viewer = Arc::new(Viewer::new(readers, vitals.clone(), clock, options));
+            tokio::spawn(viewer::serve(listener, viewer, stop))
         });
         Ok(Recorder { archive, signer, supervisor, vitals, background, checkpoints, pages })
     }
@@ -79,7 +86,9 @@ impl Recorder {
         // The archive can only be closed when the task that shares it has gone.
         let _ = self.checkpoints.await;
         let signed = self.archive.checkpoint(self.signer).await.context("cannot sign the log at the end");
-        if let Some(pages) = self.pages {
+        if let Some(mut pages) = self.pages
+            && tokio::time::timeout(LAST_PAGES, &mut pages).await.is_err()
+        {
             // A client that never finishes its request has no say in when we stop.
             pages.abort();
         }

@@ -10,12 +10,13 @@ use super::{Exit, Globals, connectors};
 use crate::archive::ArchiveError;
 use crate::archive::lock::Lock;
 use crate::config::Config;
+use crate::viewer;
 
 /// Records: runs every connector and the viewer's address until SIGINT or SIGTERM
 #[derive(Debug, Args)]
 #[command(
     long_about = "Records: opens the archive, signs in with every connector, takes the invitations that accept_from \
-admits, and answers /healthz, /readyz and /metrics on the viewer's address. Logs go to standard error.
+admits, and shows the archive on the viewer's address, with /healthz, /readyz and /metrics beside it. Logs go to standard error.
 
 It stays up when a pool is unreachable or a password is wrong: /readyz and the log say so, and it tries again. SIGINT or \
 SIGTERM makes it leave every conversation, sign the log and end within 10 seconds; a second signal ends it at once. What \
@@ -62,7 +63,9 @@ async fn serve(config: &Config, connectors: Vec<crate::capture::supervise::Super
     };
     let names: Vec<String> = connectors.iter().map(|one| one.source.connector.clone()).collect();
     let address = listener.local_addr().context("cannot read the listener's address")?;
-    let recorder = Recorder::start(&config.archive.directory, connectors, Some(listener))?;
+    let options =
+        viewer::Options { hosts: config.viewer.hosts.clone(), zone: config.viewer.zone, ..viewer::Options::default() };
+    let recorder = Recorder::start(&config.archive.directory, connectors, Some(listener), options)?;
     tracing::info!("archive in {}", config.archive.directory.display());
     match names.as_slice() {
         [] => tracing::warn!(
@@ -71,7 +74,7 @@ async fn serve(config: &Config, connectors: Vec<crate::capture::supervise::Super
         ),
         names => tracing::info!("connectors: {}", names.join(", ")),
     }
-    tracing::info!(viewer.listen = %address, "listening on http://{address}/ for /healthz /readyz /metrics");
+    tracing::info!(viewer.listen = %address, "listening on http://{address}/ for the viewer, /healthz /readyz /metrics");
     notify(&[NotifyState::Ready]);
     let watchdog = sd_notify::watchdog_enabled();
 

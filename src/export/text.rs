@@ -8,11 +8,10 @@
 //! 09:30:05  [43] - Bob joined
 //! ```
 //!
-//! Whatever people typed is made harmless first ([`harmless`]): it can neither drive a terminal nor pass for a line of the
+//! Whatever people typed is made harmless first ([`crate::harmless`]): it can neither drive a terminal nor pass for a line of the
 //! transcript. Every line begins with a time, with blanks and a bar, or is ours. A name that could be mistaken for
 //! something else stands in quotes, and a name that two people use stands with the address.
 
-pub mod harmless;
 mod line;
 
 use std::io::Write;
@@ -22,7 +21,7 @@ use crate::archive::Reader;
 use crate::archive::reader::Order;
 use crate::model::{ConversationId, Event, Kind, Timestamp};
 
-use harmless::{name, one_line};
+use crate::harmless::{name, one_line};
 use line::Lines;
 
 /// The format `text`.

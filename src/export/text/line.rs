@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 
-use super::harmless::{name, one_line};
 use super::second;
+use crate::harmless::{name, one_line};
 use crate::model::{Attachment, Content, Event, Kind, Participant, Person, Reason};
 
 /// Messages that a later edit or deletion can still be led back to.

@@ -1,4 +1,6 @@
-//! Text of strangers, made fit for a terminal: no control characters, no reordering, no lines of its own.
+//! Text of strangers, made fit to be shown: no control characters, no reordering, no lines of its own.
+//!
+//! Terminals and pages use it alike; a page escapes markup besides.
 
 use std::fmt::Write;
 
@@ -19,6 +21,22 @@ pub fn one_line(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\t' => shown.push(' '),
+            c if is_harmful(c) => {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "<U+{:04X}>", u32::from(c));
+            }
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// The text with its line breaks and tabs; all else that is harmful is shown by its number, as in `<U+001B>`.
+pub fn lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
             c if is_harmful(c) => {
                 // Writing to a string cannot fail.
                 let _ = write!(shown, "<U+{:04X}>", u32::from(c));
@@ -58,6 +76,11 @@ mod tests {
             "a<U+001B>[2Jb<U+000D><U+000A>c<U+202E>d<U+009B>e f"
         );
         assert_eq!(one_line("שלום\u{200f} 天气 👍🏽"), "שלום\u{200f} 天气 👍🏽");
+    }
+
+    #[test]
+    fn lines_keep_their_breaks_and_nothing_else_that_moves_text() {
+        assert_eq!(lines("a\n\tb\rc\u{2067}d\u{2028}e"), "a\n\tb<U+000D>c<U+2067>d<U+2028>e");
     }
 
     #[test]

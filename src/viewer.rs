@@ -1,0 +1,126 @@
+//! The viewer: pages over an archive, for people with a browser.
+//!
+//! Read-only and made on the server: every page is plain HTML that needs no script. A page is one file in
+//! [`pages`]: what it takes from the address, what it asks the archive, its template's view struct, its tests. What holds
+//! for all of them lies around: [`guard`] lets requests in and sets headers, [`page`] turns a template into an answer and
+//! an error into a page that helps, [`prefs`] knows the reader's time zone, [`assets`] holds the few files of our own.
+//!
+//! Text of strangers is escaped by the templates and, where it stands in a line of ours, goes through
+//! [`crate::harmless`] first.
+
+pub mod assets;
+pub mod guard;
+pub mod links;
+pub mod page;
+pub mod pages;
+pub mod prefs;
+pub mod time;
+pub mod words;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::sync::watch;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::archive::{ArchiveError, Readers};
+use crate::clock::Clock;
+use crate::health::{self, Vitals};
+
+/// What an operator may set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names, besides those of loopback, under which the viewer answers; lower case, without a port.
+    pub hosts: Vec<String>,
+    /// The archive's time zone: shown to readers who have chosen no other.
+    pub zone: chrono_tz::Tz,
+    /// Requests worked on at the same time; others wait for a moment and are then told to come again.
+    pub at_once: usize,
+    /// Longest time until an answer begins.
+    pub patience: std::time::Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            hosts: Vec::new(),
+            zone: chrono_tz::Tz::UTC,
+            at_once: 64,
+            patience: std::time::Duration::from_secs(30),
+        }
+    }
+}
+
+/// Everything that pages are made from.
+pub struct Viewer {
+    /// Connections to the archive.
+    pub readers: Readers,
+    /// Newest durable seq; its sender is dropped when the archive's writer ends.
+    pub log: watch::Receiver<u64>,
+    /// Connectors and what they do.
+    pub vitals: Vitals,
+    /// Tells what today is.
+    pub clock: Arc<dyn Clock>,
+    /// What an operator may set.
+    pub options: Options,
+    admission: guard::Admission,
+}
+
+impl Viewer {
+    /// Connections to the archive that may be asked at the same time.
+    pub const READERS: usize = 8;
+
+    /// A viewer of the archive that a running recorder writes.
+    pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
+        let admission = guard::Admission::new(options.at_once);
+        Viewer { readers, log: vitals.log_size.clone(), vitals, clock, options, admission }
+    }
+
+    /// A viewer of an archive that nothing writes: no connectors, and a log that has its size. Blocks for file access.
+    ///
+    /// # Errors
+    /// As [`Readers::open`].
+    pub fn at_rest(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Viewer, ArchiveError> {
+        let readers = Readers::open(path, Self::READERS)?;
+        let size = crate::archive::Reader::open(path)?.log_size()?;
+        let (_, log_size) = watch::channel(size);
+        let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default() };
+        Ok(Viewer::new(readers, vitals, clock, options))
+    }
+}
+
+/// Every page with its guards, and the recorder's health beside them (which keeps its own, stricter ones).
+pub fn router(viewer: Arc<Viewer>) -> Router {
+    let health = health::routes(viewer.vitals.clone());
+    // `/api/v1` is nested here, within the same guards; below it errors are JSON.
+    let pages = pages::routes().merge(assets::routes()).fallback(page::not_found);
+    // From the inside outwards.
+    let guarded = pages
+        .layer(from_fn_with_state(Arc::clone(&viewer), guard::admit))
+        .layer(CatchPanicLayer::custom(page::panicked))
+        .layer(from_fn_with_state(Arc::clone(&viewer), page::explain))
+        .layer(from_fn(guard::unchanged))
+        .layer(CompressionLayer::new())
+        .layer(from_fn(guard::headers))
+        .layer(from_fn(guard::log));
+    guarded.with_state(viewer).merge(health)
+}
+
+/// Serves the pages until `stop` completes.
+///
+/// # Errors
+/// What the listener's socket says.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    viewer: Arc<Viewer>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
