@@ -32,6 +32,7 @@ pub mod output;
 mod proofs;
 mod readme;
 pub mod seqs;
+pub mod slice;
 pub mod source;
 pub mod text;
 

@@ -260,13 +260,17 @@ impl<'r> Source<'r> {
         })
     }
 
+    /// Whether there may be events of no conversation in the selection.
+    pub fn has_loose(&self) -> bool {
+        match &self.found {
+            Some(found) => found.loose,
+            None => self.only.is_none(),
+        }
+    }
+
     /// The events of the selection that belong to no conversation, in the order of the log.
     pub fn loose(&self) -> Box<dyn Iterator<Item = Result<Event, ExportError>> + '_> {
-        let none = match &self.found {
-            Some(found) => !found.loose,
-            None => self.only.is_some(),
-        };
-        if none {
+        if !self.has_loose() {
             return Box::new(std::iter::empty());
         }
         Box::new(self.events().filter(|event| event.as_ref().map_or(true, |event| event.conversation.is_none())))
@@ -306,7 +310,8 @@ impl<'r> Source<'r> {
         }))
     }
 
-    fn takes(&self, event: &Event) -> bool {
+    /// Whether the selection has this event.
+    pub(crate) fn takes(&self, event: &Event) -> bool {
         if let Some(found) = &self.found {
             return found.all.contains(event.seq);
         }
