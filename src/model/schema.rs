@@ -1,7 +1,7 @@
 //! How the model's scalars look in an OpenAPI document; structs derive theirs.
 
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{ConversationId, Kind, Seq, Timestamp};

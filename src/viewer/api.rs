@@ -7,7 +7,7 @@ mod conversations;
 mod events;
 mod people;
 mod record;
-mod search;
+// mod search;
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ fn described() -> (Router<Arc<Viewer>>, OpenApi) {
         .routes(routes!(conversations::events_of_conversation))
         .routes(routes!(events::events))
         .routes(routes!(events::event))
-        .routes(routes!(search::search))
+        // .routes(routes!(search::search))
         .routes(routes!(people::people))
         .routes(routes!(people::person))
         .routes(routes!(record::status))
@@ -150,6 +150,3 @@ fn zone(text: Option<&str>, default: Tz) -> Result<Tz, PageError> {
 fn unknown(what: &str, hint: &str) -> PageError {
     PageError::NotFound { what: what.into(), hint: hint.into() }
 }
-
-#[cfg(test)]
-mod tests;

@@ -48,7 +48,8 @@ pub(super) struct Asked {
 impl Asked {
     fn filter(&self) -> Result<ConversationFilter, PageError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let wrong = |problem: &str| PageError::BadRequest { problem: problem.into(), hint: "Leave it out for both.".into() };
+        let wrong =
+            |problem: &str| PageError::BadRequest { problem: problem.into(), hint: "Leave it out for both.".into() };
         let state = match self.state.as_deref() {
             None | Some("") => None,
             Some("live") => Some(ConversationState::Live),
@@ -142,7 +143,10 @@ struct Stay {
 #[utoipa::path(get, path = "/api/v1/conversations/{id}", tag = "conversations",
     params(("id" = ConversationId, Path, description = "Id of the conversation.")),
     responses((status = 200, body = Whole), (status = 404, body = Failure)))]
-pub(super) async fn conversation(State(viewer): State<Arc<Viewer>>, Path(id): Path<String>) -> Result<Response, PageError> {
+pub(super) async fn conversation(
+    State(viewer): State<Arc<Viewer>>,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
     let id = identified(&id)?;
     let answer = viewer.readers.ask(move |reader| -> Result<Whole, PageError> {
         let conversation = reader.conversation(&id)?.ok_or_else(none)?;

@@ -58,6 +58,7 @@ pub(super) async fn events(
     responses((status = 200, body = Event), (status = 404, body = Failure)))]
 pub(super) async fn event(State(viewer): State<Arc<Viewer>>, Path(seq): Path<u64>) -> Result<Response, PageError> {
     let found = viewer.readers.ask(move |reader| reader.event(Seq(seq)).map_err(PageError::from)).await?;
-    let event = found.ok_or_else(|| unknown("The log has no event of this seq.", "/api/v1/status says how long it is."))?;
+    let event =
+        found.ok_or_else(|| unknown("The log has no event of this seq.", "/api/v1/status says how long it is."))?;
     json(&event)
 }

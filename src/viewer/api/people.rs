@@ -37,7 +37,10 @@ pub(super) struct People {
 /// People by their address.
 #[utoipa::path(get, path = "/api/v1/people", tag = "people", params(Asked),
     responses((status = 200, body = People), (status = 400, body = Failure)))]
-pub(super) async fn people(State(viewer): State<Arc<Viewer>>, Query(asked): Query<Asked>) -> Result<Response, PageError> {
+pub(super) async fn people(
+    State(viewer): State<Arc<Viewer>>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, PageError> {
     let limit = limit(asked.limit)?;
     let answer = viewer.readers.ask(move |reader| -> Result<People, PageError> {
         let after = asked.after.as_deref();
@@ -66,7 +69,8 @@ pub(super) struct Whole {
     responses((status = 200, body = Whole), (status = 404, body = Failure)))]
 pub(super) async fn person(State(viewer): State<Arc<Viewer>>, Path(id): Path<String>) -> Result<Response, PageError> {
     let answer = viewer.readers.ask(move |reader| -> Result<Whole, PageError> {
-        let person = reader.person(&id)?.ok_or_else(|| unknown("There is no such person.", "/api/v1/people lists all."))?;
+        let person =
+            reader.person(&id)?.ok_or_else(|| unknown("There is no such person.", "/api/v1/people lists all."))?;
         let names = reader.names_of(&id)?;
         Ok(Whole { person, names })
     });
