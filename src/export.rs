@@ -139,6 +139,7 @@ impl<'r> Source<'r> {
             until: selection.until,
             participant: selection.participant.clone(),
             connector: selection.connector.clone(),
+            ..ConversationFilter::default()
         };
         let reader = self.reader;
         let mut after = None;
