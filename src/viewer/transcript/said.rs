@@ -171,7 +171,8 @@ fn target(typed: &str) -> Option<(String, Option<String>)> {
             let host = url.host_str()?.to_owned();
             let told = typed.split_once("://")?.1.to_ascii_lowercase();
             let after = told.strip_prefix(&host);
-            let honest = after.is_some_and(|after| after.is_empty() || after.starts_with(['/', '?', '#']) || port(after));
+            let honest =
+                after.is_some_and(|after| after.is_empty() || after.starts_with(['/', '?', '#']) || port(after));
             Some((url.to_string(), (!honest).then_some(host)))
         }
         "tel" => url.path().starts_with(|c: char| c == '+' || c.is_ascii_digit()).then(|| (url.to_string(), None)),
@@ -201,10 +202,10 @@ mod tests {
 
     #[test]
     fn addresses_become_links_without_the_punctuation_around_them() {
-        let text = "see (https://contoso.com/a_(b)), mailto:a@b.c, sip:bob@contoso.com; tel:+49.30 or 见https://x.y/天气。好";
+        let text =
+            "see (https://contoso.com/a_(b)), mailto:a@b.c, sip:bob@contoso.com; tel:+49.30 or 见https://x.y/天气。好";
         let found: Vec<String> = linked(text).into_iter().map(|(typed, ..)| typed).collect();
-        let wanted =
-            ["https://contoso.com/a_(b)", "mailto:a@b.c", "sip:bob@contoso.com", "tel:+49.30"];
+        let wanted = ["https://contoso.com/a_(b)", "mailto:a@b.c", "sip:bob@contoso.com", "tel:+49.30"];
         assert_eq!(found, wanted, "an address in the middle of a word is none");
         assert_eq!(linked("天气 https://x.y/天气。好")[0].1, "https://x.y/%E5%A4%A9%E6%B0%94");
     }
