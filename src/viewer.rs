@@ -18,6 +18,7 @@ pub mod pages;
 pub mod prefs;
 pub mod time;
 pub mod timeline;
+pub mod transcript;
 pub mod words;
 
 use std::future::Future;
