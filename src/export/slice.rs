@@ -7,6 +7,8 @@
 
 mod day;
 mod memory;
+pub mod people;
+pub mod plain;
 mod walk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
