@@ -515,7 +515,7 @@ pub fn each_slice(
             take(&slice?)?;
         }
     }
-    if source.only.is_none() {
+    if source.has_loose() {
         for slice in Slices::new(source, None, zone, limits)? {
             take(&slice?)?;
         }

@@ -117,7 +117,10 @@ fn what_a_slice_refers_to_comes_along_as_it_stood() {
         event(6, Some(1), 3 * day, Kind::MessageDeleted, said("gone", "")),
     ]);
     let all = slices(&reader, &Selection::default(), Tz::UTC, Limits::default());
-    assert_eq!(all.iter().map(Slice::label).collect::<Vec<_>>(), ["2026-03-28", "2026-03-29", "2026-03-30", "2026-03-31"]);
+    assert_eq!(
+        all.iter().map(Slice::label).collect::<Vec<_>>(),
+        ["2026-03-28", "2026-03-29", "2026-03-30", "2026-03-31"]
+    );
     let earlier = |slice: &Slice| slice.earlier.get("m1").map(|m| (m.seq.0, m.text.clone(), m.edits, m.deleted));
     assert_eq!(earlier(&all[0]), None);
     assert!(matches!(all[0].messages().changed_by(1), Some(Target::Here(0))));
@@ -133,9 +136,8 @@ fn what_a_slice_refers_to_comes_along_as_it_stood() {
 
 #[test]
 fn forgotten_messages_are_looked_up_again() {
-    let mut events: Vec<Captured> = (0..50)
-        .map(|n| event(n, Some(1), n as i64, Kind::MessageSent, said(&format!("m{n}"), "text")))
-        .collect();
+    let mut events: Vec<Captured> =
+        (0..50).map(|n| event(n, Some(1), n as i64, Kind::MessageSent, said(&format!("m{n}"), "text"))).collect();
     events.push(event(50, Some(1), 86_400, Kind::MessageEdited, said("m3", "new")));
     let (_dir, reader) = archive(events);
     let selection = Selection::default();

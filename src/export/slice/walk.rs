@@ -40,7 +40,9 @@ impl<'s> Walk<'s> {
         let past = |event: &Event| {
             // Within a second the order is that of capture: an event before `until` may still follow.
             let second = super::time_of(event).micros().div_euclid(1_000_000);
-            selection.until.is_some_and(|until| second > until.micros().div_euclid(1_000_000))
+            // What surrounds a hit may lie outside of the times.
+            let until = selection.until.filter(|_| self.source.hits().is_none());
+            until.is_some_and(|until| second > until.micros().div_euclid(1_000_000))
         };
         let last = page.rows.last();
         self.ended = page.next.is_none()
