@@ -223,12 +223,10 @@ impl Format for Rsmf {
 
     fn left_out(&self, written: &Written) -> Vec<LeftOut> {
         let mut left = unavailable(written);
-        left.push(LeftOut {
-            what: "HTML form of messages".into(),
-            count: 0,
-            why: "the format has plain text only; `jsonl` has both forms".into(),
-        });
-        left.retain(|entry| entry.count > 0 || entry.what.starts_with("HTML"));
+        if written.html > 0 {
+            let why = "the format has plain text only; `jsonl` has both forms";
+            left.push(LeftOut { what: "HTML form of a message".into(), count: written.html, why: why.into() });
+        }
         left
     }
 
