@@ -8,6 +8,7 @@
 pub mod file;
 pub mod jsonl;
 pub mod manifest;
+pub mod pdf;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -43,6 +44,9 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
     },
+    /// A document cannot be made.
+    #[error("cannot make the PDF: {0}")]
+    Pdf(#[from] pdf::PdfError),
     /// A conversation that was asked for is not in the archive.
     #[error("no conversation {id} in this archive: `greffier list` shows all")]
     UnknownConversation {
