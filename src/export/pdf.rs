@@ -299,7 +299,7 @@ fn title(pages: &mut Pages, source: &Source<'_>, conversation: &Conversation) ->
     checkpoint(pages, reader)?;
     if let Some(coverage) = reader.coverage_of(id)? {
         // A cause may hold words of the platform.
-        let told = format!("How complete this record is: {}.", one_line(&coverage.to_string()));
+        let told = format!("Record {}.", one_line(&coverage.to_string()));
         pages.coverage(&told, coverage.is_complete());
     }
     let gaps = reader.gaps_of(id)?;

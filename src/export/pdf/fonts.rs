@@ -2,7 +2,7 @@
 //!
 //! A page must look the same on each machine, and the same log must give the same bytes: no font of the system is used.
 //! The files lie compressed in `fonts/`, with their origin and licences (`fonts/README.md`), and are unpacked once in the
-//! life of the process (about 12 MB).
+//! life of the process (about 16 MB).
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -53,6 +53,7 @@ static SHIPPED: &[Shipped] = shipped! {
     "dejavu", 400.0, "DejaVuSans";
     "math", 400.0, "NotoSansMath-Regular";
     "han", 400.0, "DroidSansFallbackFull";
+    "hangul", 400.0, "NanumGothicCoding";
 };
 
 /// Which fonts a text needs: the fewer are asked, the sooner each character has its own.

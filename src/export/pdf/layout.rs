@@ -10,6 +10,7 @@ use parley::{
     Alignment, AlignmentOptions, BaseDirection, FontWeight, Layout, LayoutContext, LineHeight, OverflowWrap,
     StyleProperty,
 };
+use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use super::PdfError;
@@ -204,7 +205,11 @@ impl Typesetter {
             return out.span(start, style);
         }
         for cluster in text.graphemes(true) {
-            for (at, c) in cluster.char_indices() {
+            // Decomposed letters (Hangul of some systems) that only have a glyph as one.
+            let composed: Option<String> = (cluster.len() > 3 && cluster.len() < STACK)
+                .then(|| cluster.chars().any(|c| self.fonts.need_of(c).is_none()).then(|| cluster.nfc().collect()))
+                .flatten();
+            for (at, c) in composed.as_deref().unwrap_or(cluster).char_indices() {
                 let need = if is_harmful(c) || c == '\u{feff}' || at >= STACK { None } else { self.fonts.need_of(c) };
                 match need {
                     Some(need) => {
