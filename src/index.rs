@@ -4,6 +4,7 @@
 //! a seq, and what is shown comes from the archive. A [`Query`](query::Query) is typed before it meets the engine, so that
 //! the language of the search box does not depend on it.
 
+pub mod analysis;
 pub mod query;
 
 use serde::Serialize;

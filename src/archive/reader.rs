@@ -7,6 +7,7 @@
 mod audit;
 mod conversations;
 mod events;
+mod search;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ pub use conversations::{
     Attendance, Conversation, ConversationFilter, ConversationPosition, ConversationState, Coverage, PersonRow,
 };
 pub use events::{EventPages, Order, Page, Position};
+pub use search::{Change, Heading, IndexRow};
 
 pub(super) use events::{entries, restored};
 

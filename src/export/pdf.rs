@@ -18,16 +18,58 @@ mod view;
 use std::collections::BTreeMap;
 
 use super::manifest::Trust;
-use super::{ExportError, Seen, Source};
+use super::text::platform_events;
+use super::{Container, ExportError, Files, Format, LeftOut, Seen, Source, Written};
 use crate::archive::Reader;
-use crate::archive::reader::{Conversation, Order};
+use crate::archive::reader::Conversation;
 use crate::harmless::one_line;
 use crate::model::{ConversationId, Event, Seq, Timestamp};
 
 use draw::Imprint;
 use layout::Typesetter;
 use page::Pages;
-use view::{Block, Changes, Story, clock, day, named, second, span, time};
+use view::{Block, Changes, Story, clock, day, named, second, span};
+
+/// The format `pdf`.
+pub struct Pdf;
+
+impl Format for Pdf {
+    fn name(&self) -> &'static str {
+        "pdf"
+    }
+
+    fn extension(&self) -> &'static str {
+        "pdf"
+    }
+
+    fn media_type(&self) -> &'static str {
+        "application/pdf"
+    }
+
+    fn about(&self) -> &'static str {
+        "printable transcripts for keeping (PDF/A-2a), one document for each conversation, times in UTC"
+    }
+
+    fn container(&self) -> Container {
+        Container::Many
+    }
+
+    fn left_out(&self, written: &Written) -> Vec<LeftOut> {
+        platform_events(written)
+    }
+
+    fn write_files(&self, source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        let mut documents = Documents::new()?;
+        for id in source.conversations() {
+            documents.conversation(source, &id?, files, seen)?;
+        }
+        documents.loose(source, files, seen)?;
+        if let Some(left_out) = documents.missing.left_out() {
+            files.left_out(left_out);
+        }
+        Ok(())
+    }
+}
 
 /// Why a document cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +133,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// `_part_2_of_3`, or nothing if there is one part.
+    /// `.part-2-of-3`, or nothing if there is one part.
     fn suffix(&self, part: usize) -> String {
         match self.starts.len() {
             1 => String::new(),
@@ -100,124 +142,156 @@ impl Plan {
     }
 }
 
-/// Writes documents one after the other, with the same fonts.
-pub struct Documents {
-    pages: Pages,
+/// Characters that no font has, with how often each came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Missing {
+    each: BTreeMap<char, u64>,
+    others: u64,
 }
 
-/// Takes a finished file: its name and its bytes.
-pub type Take<'a> = dyn FnMut(&str, &[u8]) -> Result<(), ExportError> + 'a;
+impl Missing {
+    fn add(&mut self, more: &Missing) {
+        for (c, count) in &more.each {
+            if self.each.len() < layout::REMEMBERED || self.each.contains_key(c) {
+                *self.each.entry(*c).or_default() += count;
+            } else {
+                self.others += count;
+            }
+        }
+        self.others += more.others;
+    }
+
+    fn count(&self) -> u64 {
+        self.each.values().sum::<u64>() + self.others
+    }
+
+    /// `U+E000 (3 times), U+12000`.
+    fn named(&self) -> String {
+        const NAMED: usize = 40;
+        let mut named: Vec<String> = self
+            .each
+            .iter()
+            .take(NAMED)
+            .map(|(c, count)| match count {
+                1 => format!("U+{:04X}", u32::from(*c)),
+                count => format!("U+{:04X} ({count} times)", u32::from(*c)),
+            })
+            .collect();
+        if self.others > 0 || self.each.len() > NAMED {
+            named.push("and others".into());
+        }
+        named.join(", ")
+    }
+
+    fn left_out(&self) -> Option<LeftOut> {
+        let why = format!(
+            "no font of this program has these characters; the pages show their numbers instead: {}; the format jsonl has them",
+            self.named()
+        );
+        (self.count() > 0).then(|| LeftOut { what: "character".into(), count: self.count(), why })
+    }
+}
+
+/// Writes documents one after the other, with the same fonts.
+struct Documents {
+    pages: Pages,
+    missing: Missing,
+}
+
+/// What the parts of one document have in common.
+struct Draft<'d> {
+    /// Of the file, without extension.
+    name: &'d str,
+    plan: &'d Plan,
+    imprint: Imprint,
+}
 
 impl Documents {
     /// Unpacks the fonts.
-    ///
-    /// # Errors
-    /// [`PdfError::Font`].
-    pub fn new() -> Result<Documents, PdfError> {
-        Ok(Documents { pages: Pages::new(Typesetter::new()?) })
-    }
-
-    /// Characters that no font covered in what was written since the last call, and how many others there were.
-    pub fn take_missing(&mut self) -> (BTreeMap<char, u64>, u64) {
-        self.pages.setter.take_missing()
+    fn new() -> Result<Documents, PdfError> {
+        Ok(Documents { pages: Pages::new(Typesetter::new()?), missing: Missing::default() })
     }
 
     /// Writes what a selection holds of one conversation, in one file or several parts.
-    ///
-    /// # Errors
-    /// [`ExportError::UnknownConversation`]; the archive cannot be read, the file not be made or not be taken.
-    pub fn conversation(
+    fn conversation(
         &mut self,
         source: &Source<'_>,
         id: &ConversationId,
+        files: &mut dyn Files,
         seen: &mut Seen<'_>,
-        take: &mut Take<'_>,
     ) -> Result<(), ExportError> {
         let reader = source.reader();
-        let conversation =
-            reader.conversation(id)?.ok_or_else(|| ExportError::UnknownConversation { id: id.clone() })?;
-        let plan = Plan::of(&mut events_of(source, id))?;
-        let subject =
-            conversation.subject.as_deref().map_or_else(|| "Conversation without subject".to_owned(), one_line);
+        let unknown = || ExportError::UnknownConversation { id: id.clone() };
+        let conversation = reader.conversation(id)?.ok_or_else(unknown)?;
+        let plan = Plan::of(&mut source.transcript(id))?;
+        // A part of a conversation that nothing happened in is no transcript.
+        if plan.span.is_none() && !source.is_whole() {
+            return Ok(());
+        }
+        let subject = subject(&conversation);
+        let about = format!("Transcript of {id}, {}, archive {}", one_line(&conversation.platform), reader.origin()?);
         let imprint = Imprint {
             title: format!("{subject} ({id})"),
-            about: format!(
-                "Transcript of {id}, {}, from the archive {}",
-                one_line(&conversation.platform),
-                reader.origin()?
-            ),
+            about,
             header: subject,
             id: id.to_string(),
             footer: String::new(),
             date: plan.date.unwrap_or(conversation.started_at),
             identity: format!("{id}/{}", plan.span.map_or(0, |(_, high)| high.0)),
         };
-        let first = |pages: &mut Pages| title(pages, source, &conversation);
-        self.parts(id.as_str(), &plan, imprint, &mut events_of(source, id), &first, seen, take)
+        self.pages.clear();
+        title(&mut self.pages, source, &conversation)?;
+        self.parts(&Draft { name: id.as_str(), plan: &plan, imprint }, &mut source.transcript(id), files, seen)
     }
 
     /// Writes the events that belong to no conversation, if there are any.
-    ///
-    /// # Errors
-    /// The archive cannot be read, the file not be made or not be taken.
-    pub fn others(&mut self, source: &Source<'_>, seen: &mut Seen<'_>, take: &mut Take<'_>) -> Result<(), ExportError> {
-        let events =
-            || source.events().filter(|event| event.as_ref().map_or(true, |event| event.conversation.is_none()));
-        let plan = Plan::of(&mut events())?;
+    fn loose(&mut self, source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        let plan = Plan::of(&mut source.loose())?;
         let Some((_, newest)) = plan.span else { return Ok(()) };
         let origin = source.reader().origin()?;
+        let header = "Events of no conversation".to_owned();
         let imprint = Imprint {
-            title: "Events of no conversation".into(),
-            about: format!("Events of no conversation, from the archive {origin}"),
-            header: "Events of no conversation".into(),
+            title: header.clone(),
+            about: format!("Events of no conversation, archive {origin}"),
+            header,
             id: origin.clone(),
             footer: String::new(),
             date: plan.date.unwrap_or_default(),
             identity: format!("{origin}/{newest}"),
         };
-        let first = |pages: &mut Pages| {
-            pages.title("RECORD", "Events of no conversation", &format!("Archive {origin}. Times are UTC."));
-            Ok(())
-        };
-        self.parts("no-conversation", &plan, imprint, &mut events(), &first, seen, take)
+        self.pages.clear();
+        self.pages.title("RECORD", "Events of no conversation", &format!("Archive {origin}"));
+        self.parts(&Draft { name: "no-conversation", plan: &plan, imprint }, &mut source.loose(), files, seen)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one call each, and a struct would only name them again")]
+    /// Writes the parts of a document; its title block stands on the first page already.
     fn parts(
         &mut self,
-        name: &str,
-        plan: &Plan,
-        imprint: Imprint,
+        draft: &Draft<'_>,
         events: &mut dyn Iterator<Item = Result<Event, ExportError>>,
-        first: &dyn Fn(&mut Pages) -> Result<(), ExportError>,
+        files: &mut dyn Files,
         seen: &mut Seen<'_>,
-        take: &mut Take<'_>,
     ) -> Result<(), ExportError> {
-        let parts = plan.starts.len();
+        let parts = draft.plan.starts.len();
         let (mut story, mut part, mut blocks) = (Story::default(), 0, 0);
-        self.pages.clear();
         if parts > 1 {
-            let above = format!("This is part 1 of {parts}; the others follow on from it.");
-            first(&mut self.pages)?;
-            self.pages.note(&above);
-        } else {
-            first(&mut self.pages)?;
+            self.pages.note(&format!("This is part 1 of {parts}; the others go on from it."));
         }
         for event in events {
             let event = event?;
-            let mut failed = None;
             let today = story.today().map(str::to_owned);
             let pages = &mut self.pages;
-            story.tell(&event, &plan.changes, &mut |block| {
+            let mut failed = None;
+            story.tell(&event, &draft.plan.changes, &mut |block| {
                 if failed.is_some() {
                     return;
                 }
-                if plan.starts.get(part + 1) == Some(&blocks) {
-                    failed = write_part(pages, plan, part, name, &imprint, take).err();
+                if draft.plan.starts.get(part + 1) == Some(&blocks) {
+                    failed = draft.write(part, pages, files).err();
                     part += 1;
-                    let title = format!("{} – part {} of {parts}", imprint.header, part + 1);
                     pages.clear();
-                    pages.title("TRANSCRIPT, CONTINUED", &title, "The title page is in part 1. Times are UTC.");
+                    let title = format!("{} – part {} of {parts}", draft.imprint.header, part + 1);
+                    pages.title("TRANSCRIPT, CONTINUED", &title, "People, coverage and gaps stand in part 1.");
                     if let (Some(today), false) = (&today, matches!(block, Block::Day(_))) {
                         pages.heading(&format!("{today} (continued)"));
                     }
@@ -237,52 +311,44 @@ impl Documents {
                 "Not shown: {n} platform.events (typing, protocol details); the JSON forms have them all."
             )),
         }
-        write_part(&mut self.pages, plan, part, name, &imprint, take)
+        let missing = self.pages.setter.take_missing();
+        if missing.count() > 0 {
+            let named = missing.named();
+            self.pages.note(&format!("Shown by number, since no font of this program has the character: {named}."));
+            self.missing.add(&missing);
+        }
+        draft.write(part, &mut self.pages, files)
     }
 }
 
-fn write_part(
-    pages: &mut Pages,
-    plan: &Plan,
-    part: usize,
-    name: &str,
-    imprint: &Imprint,
-    take: &mut Take<'_>,
-) -> Result<(), ExportError> {
-    let mut imprint = imprint.clone();
-    let parts = plan.starts.len();
-    if parts > 1 {
-        imprint.title = format!("{}, part {} of {parts}", imprint.title, part + 1);
-        imprint.id = format!("{}  ·  part {} of {parts}", imprint.id, part + 1);
-        imprint.identity = format!("{}/{}", imprint.identity, part + 1);
+impl Draft<'_> {
+    fn write(&self, part: usize, pages: &mut Pages, files: &mut dyn Files) -> Result<(), ExportError> {
+        let mut imprint = self.imprint.clone();
+        let parts = self.plan.starts.len();
+        if parts > 1 {
+            imprint.title = format!("{}, part {} of {parts}", imprint.title, part + 1);
+            imprint.id = format!("{}  ·  part {} of {parts}", imprint.id, part + 1);
+            imprint.identity = format!("{}/{}", imprint.identity, part + 1);
+        }
+        let log = match self.plan.span {
+            Some((low, high)) => format!("Events {low} to {high} of the log.  "),
+            None => String::new(),
+        };
+        imprint.footer = format!("{log}Times are UTC. The number before a time is the event's place in the log.");
+        let bytes = draw::draw(pages, &imprint)?;
+        let name = format!("{}{}.pdf", self.name, self.plan.suffix(part));
+        files.file(&name, &mut |out| out.write_all(&bytes).map_err(ExportError::output))
     }
-    let log = plan.span.map_or_else(String::new, |(low, high)| format!("Events {low} to {high} of the log.  "));
-    imprint.footer = format!("{log}Times are UTC. The number before a time is the event's place in the log.");
-    let bytes = draw::draw(pages, &imprint)?;
-    take(&format!("{name}{}.pdf", plan.suffix(part)), &bytes)
 }
 
-/// The events of one conversation that a selection holds, in order of time.
-fn events_of<'s>(
-    source: &'s Source<'_>,
-    id: &ConversationId,
-) -> impl Iterator<Item = Result<Event, ExportError>> + use<'s> {
-    let (selection, size) = (source.selection(), source.size());
-    let inside = move |event: &Event| {
-        let at = time(event);
-        event.seq.0 <= size
-            && selection.since.is_none_or(|since| at >= since)
-            && selection.until.is_none_or(|until| at < until)
-    };
-    let events = source.reader().transcript(id, Order::Time).map(|event| event.map_err(ExportError::from));
-    events.filter(move |event| event.as_ref().map_or(true, inside))
+fn subject(conversation: &Conversation) -> String {
+    conversation.subject.as_deref().map_or_else(|| "Conversation without subject".to_owned(), one_line)
 }
 
 /// The title block: what this is, who was there, and how complete it is.
 fn title(pages: &mut Pages, source: &Source<'_>, conversation: &Conversation) -> Result<(), ExportError> {
     let (reader, selection, id) = (source.reader(), source.selection(), &conversation.id);
-    let subject = conversation.subject.as_deref().map_or_else(|| "Conversation without subject".to_owned(), one_line);
-    pages.title("TRANSCRIPT OF A RECORDED CONVERSATION", &subject, id.as_str());
+    pages.title("TRANSCRIPT OF A RECORDED CONVERSATION", &subject(conversation), id.as_str());
     let ended = conversation.ended_at.map_or_else(|| "goes on".to_owned(), |at| format!("{} UTC", second(at)));
     pages.fact("Began", &format!("{} UTC ({})", second(conversation.started_at), weekday(conversation.started_at)));
     pages.fact("Ended", &ended);
@@ -294,6 +360,10 @@ fn title(pages: &mut Pages, source: &Source<'_>, conversation: &Conversation) ->
     }
     if let Some(until) = selection.until {
         pages.fact("Until", &format!("{} UTC (later events are left out)", second(until)));
+    }
+    if let Some(search) = &selection.search {
+        let around = format!("what this search found, and {} messages around: ", search.context);
+        pages.fact("Only", &format!("{around}{}", one_line(&search.query)));
     }
     pages.fact("Archive", &reader.origin()?);
     checkpoint(pages, reader)?;

@@ -3,7 +3,6 @@
 //! Nothing that was written may vanish: a character that drives or reorders text, and one that no shipped font covers, is
 //! shown by its number, as in `<U+001B>`, small and on grey.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use parley::{
@@ -13,8 +12,8 @@ use parley::{
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
-use super::PdfError;
 use super::fonts::{Fonts, Need};
+use super::{Missing, PdfError};
 use crate::harmless::is_harmful;
 
 /// Bytes of a paragraph that are laid out at once: bounds the memory that one endless line takes.
@@ -22,7 +21,7 @@ const WINDOW: usize = 8192;
 /// Bytes of one grapheme cluster that are drawn on top of each other; further marks are shown by number.
 const STACK: usize = 64;
 /// Uncovered characters that are remembered each by itself.
-const REMEMBERED: usize = 1000;
+pub(super) const REMEMBERED: usize = 1000;
 
 /// Colour of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,8 +110,7 @@ pub(super) struct Typesetter {
     pub(super) fonts: Fonts,
     context: LayoutContext<Ink>,
     layout: Layout<Ink>,
-    missing: BTreeMap<char, u64>,
-    missing_others: u64,
+    missing: Missing,
 }
 
 impl Typesetter {
@@ -125,14 +123,13 @@ impl Typesetter {
             fonts: Fonts::new()?,
             context: LayoutContext::new(),
             layout: Layout::new(),
-            missing: BTreeMap::new(),
-            missing_others: 0,
+            missing: Missing::default(),
         })
     }
 
-    /// The characters that no font covered since the last call, with how often each came; and how many others.
-    pub(super) fn take_missing(&mut self) -> (BTreeMap<char, u64>, u64) {
-        (std::mem::take(&mut self.missing), std::mem::take(&mut self.missing_others))
+    /// The characters that no font covered since the last call.
+    pub(super) fn take_missing(&mut self) -> Missing {
+        std::mem::take(&mut self.missing)
     }
 
     /// Lays out one paragraph and hands over its lines; an empty one is one empty line.
@@ -239,11 +236,7 @@ impl Typesetter {
     }
 
     fn miss(&mut self, c: char) {
-        if self.missing.len() < REMEMBERED || self.missing.contains_key(&c) {
-            *self.missing.entry(c).or_default() += 1;
-        } else {
-            self.missing_others += 1;
-        }
+        self.missing.add(&Missing { each: [(c, 1)].into(), others: 0 });
     }
 
     /// Fills `self.layout`. Returns the text that is in it: glyphs that turn out to be missing are replaced by numbers.

@@ -184,23 +184,38 @@ fn kept(stories: Vec<Story>) -> Kept {
     Kept { _dir: dir, reader }
 }
 
-/// Every file of a conversation, and what no font covered.
-fn documents(kept: &Kept, id: &ConversationId) -> (Vec<(String, Vec<u8>)>, BTreeMap<char, u64>) {
+/// Keeps files in memory.
+#[derive(Default)]
+struct Kit {
+    files: Vec<(String, Vec<u8>)>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Files for Kit {
+    fn file(&mut self, name: &str, body: &mut crate::export::Body<'_>) -> Result<(), ExportError> {
+        let mut bytes = Vec::new();
+        body(&mut bytes)?;
+        self.files.push((name.to_owned(), bytes));
+        Ok(())
+    }
+
+    fn left_out(&mut self, what: LeftOut) {
+        self.left_out.push(what);
+    }
+}
+
+/// Every file of a conversation, and what could not go in.
+fn documents(kept: &Kept, id: &ConversationId) -> (Vec<(String, Vec<u8>)>, Vec<LeftOut>) {
     let selection = Selection { conversations: vec![id.clone()], ..Selection::default() };
     let source = Source::new(&kept.reader, &selection).unwrap();
-    let mut documents = Documents::new().unwrap();
-    let (mut files, mut seen) = (Vec::new(), 0);
-    let mut take = |name: &str, bytes: &[u8]| {
-        files.push((name.to_owned(), bytes.to_vec()));
-        Ok(())
-    };
+    let (mut kit, mut seen) = (Kit::default(), 0);
     let mut see = |_: &Event| {
         seen += 1;
         Ok(())
     };
-    documents.conversation(&source, id, &mut see, &mut take).unwrap();
+    Pdf.write_files(&source, &mut kit, &mut see).unwrap();
     assert_eq!(seen, source.events().count());
-    (files, documents.take_missing().0)
+    (kit.files, kit.left_out)
 }
 
 fn tool(name: &str) -> Option<PathBuf> {
@@ -263,8 +278,8 @@ fn every_word_name_and_time_is_on_the_pages() {
             assert!(found.contains(word) || found.contains(&turned), "{word} of {who} is not in\n{text}");
         }
     }
-    for event in kept.reader.transcript(&id, Order::Time).map(Result::unwrap) {
-        let at = clock(time(&event));
+    for event in kept.reader.transcript(&id, crate::archive::reader::Order::Time).map(Result::unwrap) {
+        let at = clock(view::time(&event));
         let gap = event.kind == Kind::CaptureGap;
         let line = text.lines().any(|line| {
             let mut words = line.split_whitespace();
@@ -309,8 +324,11 @@ fn what_no_font_covers_is_counted() {
     let story = meeting();
     let (id, kept) = (story.id.clone(), kept(vec![story]));
     let (_, missing) = documents(&kept, &id);
-    let missing: Vec<(char, u64)> = missing.into_iter().collect();
-    assert_eq!(missing, [('\u{e000}', 1), ('\u{fffe}', 1), ('\u{12000}', 1), ('\u{10ffff}', 1)]);
+    let [left_out] = &missing[..] else { panic!("{missing:?}") };
+    assert_eq!((left_out.what.as_str(), left_out.count), ("character", 4));
+    for number in ["U+E000", "U+FFFE", "U+12000", "U+10FFFF"] {
+        assert!(left_out.why.contains(number), "{}", left_out.why);
+    }
 }
 
 #[test]
