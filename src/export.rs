@@ -19,22 +19,26 @@
 //!    [`Source::loose`]; or all in order of the log from [`Source::events`]. Never ask the reader for events directly: what
 //!    was not selected, or was logged later, must not come in.
 //! 4. Call `seen` once for each event whose content goes in, in any order (a second call changes nothing). Counts, proofs
-//!    and gaps of the manifest come from there. What the format cannot hold is told by [`Format::left_out`].
+//!    and gaps of the manifest come from there. What the format cannot hold is told by [`Format::left_out`], or by [`Files::left_out`] while it writes.
 //! 5. Hold no more than a bounded number of events; no clock, no randomness, no hash order: two runs give the same bytes.
 //! 6. Everything that people typed is hostile: escape it, and make it harmless ([`crate::harmless`]) unless the format keeps
 //!    it as data. Say coverage and gaps in the file itself, since files get separated from their manifest.
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
+pub mod actiance;
 pub mod files;
 pub mod jsonl;
 pub mod manifest;
 pub mod output;
+pub mod pdf;
 mod proofs;
 mod readme;
+pub mod rsmf;
 pub mod seqs;
 pub mod slice;
 pub mod source;
 pub mod text;
+mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -89,6 +93,9 @@ pub enum ExportError {
     /// More than one file comes out of it, and there is room for one.
     #[error("this makes several files: name a folder (ending in /) or a .zip file as output")]
     SeveralFiles,
+    /// A document cannot be made.
+    #[error("cannot make the PDF: {0}")]
+    Pdf(#[from] pdf::PdfError),
     /// A conversation that was asked for is not in the archive.
     #[error("no conversation {id} in this archive: `greffier list` shows all")]
     UnknownConversation {
@@ -127,6 +134,12 @@ pub struct Written {
     pub gaps: Vec<(Seq, Option<ConversationId>, Gap)>,
     /// Number of files that messages carried.
     pub attachments: u64,
+    /// Number of messages that have an HTML form.
+    pub html: u64,
+    /// Number of messages that answer another.
+    pub replies: u64,
+    /// What the format told while it wrote ([`Files::left_out`]).
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Written {
@@ -147,7 +160,11 @@ impl Written {
         if let (Kind::CaptureGap, Some(gap)) = (event.kind, &event.content.gap) {
             self.gaps.push((event.seq, event.conversation.clone(), gap.clone()));
         }
-        self.attachments += event.content.message.as_ref().map_or(0, |message| message.attachments.len() as u64);
+        if let Some(message) = &event.content.message {
+            self.attachments += message.attachments.len() as u64;
+            self.html += u64::from(message.html.is_some());
+            self.replies += u64::from(message.in_reply_to.is_some());
+        }
     }
 
     /// All events were counted.
@@ -234,7 +251,7 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text];
+pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &pdf::Pdf, &rsmf::Rsmf, &actiance::Actiance];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

@@ -93,18 +93,20 @@ impl Reader {
         let doing = || format!("open archive {}", path.display());
         let set = || -> rusqlite::Result<()> {
             conn.busy_timeout(std::time::Duration::from_secs(5))?;
-            conn.pragma_update(None, "query_only", true)?;
             conn.pragma_update(None, "trusted_schema", false)?;
             conn.pragma_update(None, "temp_store", "MEMORY")?;
             conn.set_prepared_statement_cache_capacity(32);
             Ok(())
         };
+        set().map_err(|e| ArchiveError::sqlite(doing(), e))?;
         let version = match schema::inspect(&conn, path)? {
             schema::Found::Empty => return Err(ArchiveError::NotAnArchive { path: path.to_owned() }),
             // Older layouts are led to the newest by whoever opens the archive for writing; every version so far can be read.
             schema::Found::Archive(version) => version,
         };
-        schema::look_newest(&conn, version).and_then(|()| set()).map_err(|e| ArchiveError::sqlite(doing(), e))?;
+        schema::look_newest(&conn, version)
+            .and_then(|()| conn.pragma_update(None, "query_only", true))
+            .map_err(|e| ArchiveError::sqlite(doing(), e))?;
         Ok(Reader { conn, path: path.to_owned(), version })
     }
 

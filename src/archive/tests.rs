@@ -14,6 +14,7 @@ use crate::model::{Content, ConversationId, Event, Gap, Kind, Message, Participa
 use reader::{ConversationFilter, ConversationState, Coverage, Order};
 
 mod browsing;
+mod layouts;
 
 const T0: i64 = 1_795_225_034_000_000;
 

@@ -169,6 +169,8 @@ pub struct Bar {
     pub words: String,
     /// Whether to mark that something may be missing there.
     pub gap: bool,
+    /// Whether it lies outside of what is listed.
+    pub dim: bool,
 }
 
 /// A chart of columns, ready for `partials/_bars.html`.
@@ -208,6 +210,15 @@ impl Chart {
         Chart::of(timeline, "gaps", "gap", |slot| slot.gaps, href)
     }
 
+    /// Dims what lies outside of these days.
+    #[must_use]
+    pub fn choosing(mut self, timeline: &Timeline, from: NaiveDate, to: NaiveDate) -> Chart {
+        for (bar, slot) in self.bars.iter_mut().zip(&timeline.slots) {
+            bar.dim = slot.to < from || slot.from > to;
+        }
+        self
+    }
+
     fn of(
         timeline: &Timeline,
         class: &'static str,
@@ -227,6 +238,7 @@ impl Chart {
                 href: href(slot),
                 words: format!("{}: {}", slot.name, slot.words()),
                 gap: slot.gaps > 0 && class != "gaps",
+                dim: false,
             }
         };
         let bars: Vec<Bar> = timeline.slots.iter().zip(0..).map(bar).collect();
@@ -310,6 +322,9 @@ mod tests {
         let chart = Chart::messages(&line, |slot| format!("/?from={0}&to={0}", slot.from));
         let heights: Vec<(u32, u32, u32)> = chart.bars.iter().map(|bar| (bar.x, bar.y, bar.height)).collect();
         assert_eq!(heights, [(0, 0, 64), (24, 63, 1), (48, 64, 0)]);
+        let dim: Vec<bool> =
+            chart.clone().choosing(&line, line.slots[1].from, line.slots[1].to).bars.iter().map(|b| b.dim).collect();
+        assert_eq!(dim, [true, false, true]);
         assert_eq!((chart.width, chart.bars[1].href.as_str()), (72, "/?from=2026-11-20&to=2026-11-20"));
     }
 

@@ -1,21 +1,21 @@
 -- The tables of version 2 as questions to a file of version 1, for readers that may not change it: right but slow,
 -- because each one reads what it needs of the log. `name` knows only the newest name of each conversation there, with
--- the span of the conversation.
+-- the span of the conversation. Days are rounded down, before 1970 too.
 
 CREATE TEMP VIEW day AS
 SELECT day, connector, sum(events) AS events, sum(messages) AS messages, sum(conversations) AS conversations, sum(gaps) AS gaps
 FROM (
-    SELECT CAST(floor(at / 86400000000.0) AS INTEGER) AS day, connector, count(*) AS events,
+    SELECT (at - 86399999999 * (at < 0)) / 86400000000 AS day, connector, count(*) AS events,
         sum(kind = 'message.sent') AS messages, 0 AS conversations, 0 AS gaps FROM event GROUP BY 1, 2
     UNION ALL
-    SELECT CAST(floor(started_at / 86400000000.0) AS INTEGER), connector, 0, 0, count(*), 0 FROM conversation GROUP BY 1, 2
+    SELECT (started_at - 86399999999 * (started_at < 0)) / 86400000000, connector, 0, 0, count(*), 0 FROM conversation GROUP BY 1, 2
     UNION ALL
-    SELECT CAST(floor(g.from_at / 86400000000.0) AS INTEGER), e.connector, 0, 0, 0, count(*)
+    SELECT (g.from_at - 86399999999 * (g.from_at < 0)) / 86400000000, e.connector, 0, 0, 0, count(*)
         FROM gap g JOIN event e ON e.seq = g.seq GROUP BY 1, 2
 ) GROUP BY day, connector;
 
 CREATE TEMP VIEW conversation_day AS
-SELECT conversation, CAST(floor(at / 86400000000.0) AS INTEGER) AS day, count(*) AS events, sum(kind = 'message.sent') AS messages
+SELECT conversation, (at - 86399999999 * (at < 0)) / 86400000000 AS day, count(*) AS events, sum(kind = 'message.sent') AS messages
 FROM event WHERE conversation IS NOT NULL GROUP BY conversation, day;
 
 -- The bare column beside max() is the one of the row with the maximum.

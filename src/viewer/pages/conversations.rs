@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::get;
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
@@ -15,9 +15,10 @@ use crate::archive::reader::{
     Conversation, ConversationFilter, ConversationPosition, ConversationState, Coverage, Totals,
 };
 use crate::archive::{ArchiveError, Reader};
+use crate::model::Timestamp;
 use crate::viewer::listing::{Day, days};
 use crate::viewer::page::{Cache, PageError, Prefs, Shell, html};
-use crate::viewer::timeline::{Chart, Timeline, Unit, date_of, day_of};
+use crate::viewer::timeline::{Chart, Slot, Timeline, Unit, day_of};
 use crate::viewer::{Viewer, links, time, words};
 
 /// Conversations on a page.
@@ -184,12 +185,13 @@ async fn conversations(
 ) -> Result<Response, PageError> {
     let zone = prefs.zone;
     let wanted = understand(&asked, zone)?;
-    let now = viewer.clock.now();
-    let today = time::date(now, zone);
+    let today = time::date(viewer.clock.now(), zone);
+    let chosen = (wanted.from, wanted.to);
     let answer = viewer.readers.ask(move |reader| answer(reader, &wanted, today)).await?;
     let chart = answer.span.map(|(from, to)| {
         let line = Timeline::new(from, to, Unit::fitting(from, to), &answer.days);
-        Chart::messages(&line, |slot| asked.address(&[("from", &slot.from.to_string()), ("to", &slot.to.to_string())]))
+        let href = |slot: &Slot| asked.address(&[("from", &slot.from.to_string()), ("to", &slot.to.to_string())]);
+        Chart::messages(&line, href).choosing(&line, chosen.0.unwrap_or(from), chosen.1.unwrap_or(to))
     });
     let narrowed = !asked.from.is_empty() || !asked.to.is_empty();
     let choices = |values: Vec<(String, String)>, chosen: &str| {
@@ -283,12 +285,23 @@ fn position(reader: &Reader, of: Option<&Conversation>) -> Result<Option<Convers
     of.map_or(Ok(None), |conversation| reader.position_of_conversation(&conversation.id))
 }
 
-/// The time that the time line shows: what was asked for, else from the archive's first event to its last.
+/// The time that the time line shows: what was asked for, else from the archive's first event to its last. Where that is
+/// only a few days, their neighbours come with them, so that there is somewhere to go.
 fn span(wanted: &Wanted, totals: &Totals, today: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
-    let first = totals.first_at.and_then(|at| date_of(at.micros().div_euclid(86_400_000_000)))?;
-    let last = totals.last_at.and_then(|at| date_of(at.micros().div_euclid(86_400_000_000))).unwrap_or(today);
+    let day = |at: Timestamp| time::date(at, Tz::UTC);
+    let first = totals.first_at.map(day)?;
+    let last = totals.last_at.map_or(today, day);
     let (from, to) = (wanted.from.unwrap_or(first), wanted.to.unwrap_or(last));
-    (from <= to).then_some((from, to))
+    let days = to.signed_duration_since(from).num_days() + 1;
+    let (before, after) = match days {
+        ..=0 => return None,
+        // Nothing comes after the last event.
+        1..14 if wanted.to.is_none() => (28 - days, 0),
+        1..14 => (10, 10),
+        _ => (0, 0),
+    };
+    let days = |days: i64| Days::new(days.unsigned_abs());
+    Some((from.checked_sub_days(days(before)).unwrap_or(from), to.checked_add_days(days(after)).unwrap_or(to)))
 }
 
 fn found(count: Option<u64>, filtered: bool) -> String {
