@@ -7,7 +7,7 @@ mod conversations;
 mod events;
 mod people;
 mod record;
-// mod search;
+mod search;
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ fn described() -> (Router<Arc<Viewer>>, OpenApi) {
         .routes(routes!(conversations::events_of_conversation))
         .routes(routes!(events::events))
         .routes(routes!(events::event))
-        // .routes(routes!(search::search))
+        .routes(routes!(search::search))
         .routes(routes!(people::people))
         .routes(routes!(people::person))
         .routes(routes!(record::status))

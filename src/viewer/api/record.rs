@@ -36,7 +36,7 @@ pub(super) struct Status {
 #[utoipa::path(get, path = "/api/v1/status", tag = "record", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(viewer): State<Arc<Viewer>>) -> Result<Response, PageError> {
     let not_ready = viewer.vitals.not_ready();
-    let searchable_to = Seq(0); // INDEX
+    let searchable_to = viewer.index.as_ref().map_or(Seq(0), |index| index.reached());
     let answer = viewer.readers.ask(move |reader| -> Result<Status, PageError> {
         Ok(Status {
             origin: reader.origin()?,
