@@ -1,7 +1,7 @@
 //! `/api/v1`: the pages' abilities as JSON, and the OpenAPI document that describes them, made from the same code.
 //!
 //! Events, conversations and the other objects are those of the command line and the exports. Lists come in pages: `next`
-//! is given back as `after` and stays valid while the archive grows. An error is `{"error":{"status":…,"what":…,"hint":…}}`.
+//! is given back as `after` and stays valid while the archive grows. An error is `{"error":{"status":…,"message":…,"hint":…}}`.
 
 mod conversations;
 mod events;
@@ -85,7 +85,7 @@ struct FailureText {
     /// HTTP status.
     status: u16,
     /// What is wrong.
-    what: String,
+    message: String,
     /// What to do.
     hint: String,
 }

@@ -104,7 +104,7 @@ pub(super) async fn conversations(
 
 /// Everything known about one conversation but its events.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Whole {
+pub(super) struct ConversationDetail {
     #[serde(flatten)]
     conversation: Conversation,
     /// How complete the record is, and why not.
@@ -142,17 +142,17 @@ struct Stay {
 /// One conversation: who was there when, how complete the record is, and what is missing.
 #[utoipa::path(get, path = "/api/v1/conversations/{id}", tag = "conversations",
     params(("id" = ConversationId, Path, description = "Id of the conversation.")),
-    responses((status = 200, body = Whole), (status = 404, body = Failure)))]
+    responses((status = 200, body = ConversationDetail), (status = 404, body = Failure)))]
 pub(super) async fn conversation(
     State(viewer): State<Arc<Viewer>>,
     Path(id): Path<String>,
 ) -> Result<Response, PageError> {
     let id = identified(&id)?;
-    let answer = viewer.readers.ask(move |reader| -> Result<Whole, PageError> {
+    let answer = viewer.readers.ask(move |reader| -> Result<ConversationDetail, PageError> {
         let conversation = reader.conversation(&id)?.ok_or_else(none)?;
         let gaps = reader.gaps_of(&id)?;
         let attendance = reader.attendance_of(&id)?;
-        Ok(Whole {
+        Ok(ConversationDetail {
             conversation,
             record: reader.coverage_of(&id)?,
             gaps: gaps.into_iter().map(|(seq, gap)| GapRow { seq, conversation: Some(id.clone()), gap }).collect(),

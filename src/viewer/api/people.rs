@@ -56,7 +56,7 @@ pub(super) async fn people(
 
 /// One person.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Whole {
+pub(super) struct PersonDetail {
     #[serde(flatten)]
     person: PersonRow,
     /// The names borne, with the times between which they were told.
@@ -66,13 +66,13 @@ pub(super) struct Whole {
 /// One person and the names they bore. Conversations: `/api/v1/conversations?person=`; messages: `/api/v1/search?q=from:`.
 #[utoipa::path(get, path = "/api/v1/people/{id}", tag = "people",
     params(("id" = String, Path, description = "The platform's stable address.")),
-    responses((status = 200, body = Whole), (status = 404, body = Failure)))]
+    responses((status = 200, body = PersonDetail), (status = 404, body = Failure)))]
 pub(super) async fn person(State(viewer): State<Arc<Viewer>>, Path(id): Path<String>) -> Result<Response, PageError> {
-    let answer = viewer.readers.ask(move |reader| -> Result<Whole, PageError> {
+    let answer = viewer.readers.ask(move |reader| -> Result<PersonDetail, PageError> {
         let person =
             reader.person(&id)?.ok_or_else(|| unknown("There is no such person.", "/api/v1/people lists all."))?;
         let names = reader.names_of(&id)?;
-        Ok(Whole { person, names })
+        Ok(PersonDetail { person, names })
     });
     json(&answer.await?)
 }
