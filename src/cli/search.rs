@@ -173,23 +173,13 @@ impl Row<'_> {
     fn of(hit: &Hit) -> Row<'_> {
         Row {
             event: &hit.event,
-            snippet: html(&hit.snippet),
+            snippet: hit.snippet.to_html(),
             score: hit.score,
             standing: hit.standing,
             subject: hit.subject.as_deref(),
             coverage: hit.coverage,
         }
     }
-}
-
-fn html(snippet: &index::Snippet) -> String {
-    let escape =
-        |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    let parts = snippet.parts.iter().map(|(text, marked)| match marked {
-        true => format!("<mark>{}</mark>", escape(text)),
-        false => escape(text),
-    });
-    parts.collect()
 }
 
 /// Two lines per hit: where, when and who; then the text.
@@ -217,10 +207,8 @@ fn show(hit: &Hit, out: &mut Out) -> std::io::Result<()> {
     if hit.snippet.parts.is_empty() {
         text.push_str(event.kind.as_str());
     }
-    for (part, marked) in &hit.snippet.parts {
-        let part = one_line(part);
-        text.push_str(&if *marked { out.paint(Colour::Yellow, &part) } else { part });
-    }
+    let (on, off) = out.brush(Colour::Yellow);
+    text.push_str(&hit.snippet.to_terminal(&on, off));
     out.ours(&text)
 }
 
@@ -253,17 +241,5 @@ fn opened(layout: &Layout) -> anyhow::Result<Index> {
         // A recorder runs, or `reindex`: what it has made is read.
         Err(IndexError::Busy { .. }) => Index::open(layout).context("the recorder has not made the search index yet"),
         ready => Ok(ready?),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn snippets_are_escaped_in_json() {
-        let parts = vec![("<b>".to_owned(), false), ("a&b".to_owned(), true)];
-        let snippet = index::Snippet { parts, cut_before: false, cut_after: false };
-        assert_eq!(html(&snippet), "&lt;b&gt;<mark>a&amp;b</mark>");
     }
 }
