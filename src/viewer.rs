@@ -32,11 +32,10 @@ use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
-use crate::archive::{ArchiveError, Readers};
+use crate::archive::{ArchiveError, Layout, Readers};
 use crate::clock::Clock;
 use crate::health::{self, Vitals};
 use crate::index::Index;
-use page::PageError;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 512;
@@ -72,7 +71,7 @@ impl Default for Options {
 pub struct Viewer {
     /// Connections to the archive.
     pub readers: Readers,
-    /// The search index, if one could be opened.
+    /// The search index; `None` = this viewer cannot search.
     pub index: Option<Index>,
     /// Newest durable seq; its sender is dropped when the archive's writer ends.
     pub log: watch::Receiver<u64>,
@@ -90,18 +89,19 @@ impl Viewer {
     pub const READERS: usize = 8;
 
     /// A viewer of the archive that a running recorder writes.
-    pub fn new(
-        readers: Readers,
-        index: Option<Index>,
-        vitals: Vitals,
-        clock: Arc<dyn Clock>,
-        options: Options,
-    ) -> Viewer {
+    pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
         let admission = guard::Admission::new(options.at_once);
-        Viewer { readers, index, log: vitals.log_size.clone(), vitals, clock, options, admission }
+        Viewer { readers, index: None, log: vitals.log_size.clone(), vitals, clock, options, admission }
     }
 
-    /// A viewer of an archive that nothing writes: no connectors, and a log that has its size. Blocks for file access.
+    /// The same with a search index.
+    #[must_use]
+    pub fn with_index(self, index: Index) -> Viewer {
+        Viewer { index: Some(index), ..self }
+    }
+
+    /// A viewer of an archive that nothing writes: no connectors, and a log that has its size; with the search index that
+    /// lies beside the archive, if there is one that can be used. Blocks for file access.
     ///
     /// # Errors
     /// As [`Readers::open`].
@@ -110,16 +110,19 @@ impl Viewer {
         let size = crate::archive::Reader::open(path)?.log_size()?;
         let (_, log_size) = watch::channel(size);
         let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default() };
-        let index = Index::open(&crate::archive::Layout::of(path)).ok();
-        Ok(Viewer::new(readers, index, vitals, clock, options))
+        let viewer = Viewer::new(readers, vitals, clock, options);
+        Ok(match Index::open(&Layout::of(path)) {
+            Ok(index) => viewer.with_index(index),
+            Err(_) => viewer,
+        })
     }
 
     /// The search index.
     ///
     /// # Errors
-    /// [`PageError::Unavailable`] if none could be opened.
-    pub fn index(&self) -> Result<Index, PageError> {
-        let none = || PageError::Unavailable { why: "There is no search index.".into() };
+    /// [`page::PageError::Unavailable`] if there is none.
+    pub fn index(&self) -> Result<Index, page::PageError> {
+        let none = || page::PageError::Unavailable { why: "This viewer has no search index.".into() };
         self.index.clone().ok_or_else(none)
     }
 }

@@ -57,7 +57,7 @@ impl Recorder {
         let index = indexer.index();
         let pages = listener.map(|listener| {
             let stop = background.clone().cancelled_owned();
-            let viewer = Arc::new(Viewer::new(readers, Some(index), vitals.clone(), clock, options));
+            let viewer = Arc::new(Viewer::new(readers, vitals.clone(), clock, options).with_index(index));
             tokio::spawn(viewer::serve(listener, viewer, stop))
         });
         Ok(Recorder { archive, signer, supervisor, vitals, indexer, background, checkpoints, pages })
