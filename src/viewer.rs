@@ -11,6 +11,7 @@
 pub mod assets;
 pub mod guard;
 pub mod links;
+pub mod live;
 pub mod page;
 pub mod pages;
 pub mod prefs;
@@ -69,6 +70,7 @@ pub struct Viewer {
     /// What an operator may set.
     pub options: Options,
     admission: guard::Admission,
+    streams: live::Streams,
 }
 
 impl Viewer {
@@ -78,7 +80,15 @@ impl Viewer {
     /// A viewer of the archive that a running recorder writes.
     pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
         let admission = guard::Admission::new(options.at_once);
-        Viewer { readers, log: vitals.log_size.clone(), vitals, clock, options, admission }
+        Viewer {
+            readers,
+            log: vitals.log_size.clone(),
+            vitals,
+            clock,
+            options,
+            admission,
+            streams: live::Streams::default(),
+        }
     }
 
     /// A viewer of an archive that nothing writes: no connectors, and a log that has its size. Blocks for file access.
@@ -98,7 +108,7 @@ impl Viewer {
 pub fn router(viewer: Arc<Viewer>) -> Router {
     let health = health::routes(viewer.vitals.clone());
     // `/api/v1` is nested here, within the same guards; below it errors are JSON.
-    let pages = pages::routes().merge(assets::routes()).fallback(page::not_found);
+    let pages = pages::routes().merge(live::routes()).merge(assets::routes()).fallback(page::not_found);
     // From the inside outwards.
     let guarded = pages
         .layer(from_fn_with_state(Arc::clone(&viewer), guard::admit))
@@ -120,6 +130,12 @@ pub async fn serve(
     viewer: Arc<Viewer>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let closing = Arc::clone(&viewer);
+    let stop = async move {
+        stop.await;
+        // Streams would go on for as long as somebody listens.
+        closing.streams.close();
+    };
     axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
 }
 

@@ -104,9 +104,7 @@ impl Reader {
             // Older layouts are led to the newest by whoever opens the archive for writing; every version so far can be read.
             schema::Found::Archive(version) => version,
         };
-        schema::look_newest(&conn, version)
-            .and_then(|()| set())
-            .map_err(|e| ArchiveError::sqlite(doing(), e))?;
+        schema::look_newest(&conn, version).and_then(|()| set()).map_err(|e| ArchiveError::sqlite(doing(), e))?;
         Ok(Reader { conn, path: path.to_owned(), version })
     }
 

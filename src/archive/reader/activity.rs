@@ -210,8 +210,7 @@ impl Reader {
             // Cut to what was asked for, so that a clock gone mad costs no more than the page shows.
             for day in day_of(begin).max(from_day)..=day_of(end).min(to_day) {
                 let (start, stop) = (day.saturating_mul(DAY), day.saturating_add(1).saturating_mul(DAY));
-                let (found, counted) =
-                    days.entry(day).or_insert((GapDay { day, gaps: 0, missing: 0 }, i64::MIN));
+                let (found, counted) = days.entry(day).or_insert((GapDay { day, gaps: 0, missing: 0 }, i64::MIN));
                 found.gaps += 1;
                 // Spans come by their start: only what lies beyond the furthest end so far is new.
                 let (begin, end) = (begin.max(start).max(*counted), end.min(stop));

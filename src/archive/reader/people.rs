@@ -79,7 +79,9 @@ impl Reader {
                 if found.last().is_some_and(|last| last.id == id) {
                     continue;
                 }
-                if contains(id) || row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?.is_some_and(contains) {
+                if contains(id)
+                    || row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?.is_some_and(contains)
+                {
                     if found.len() == limit {
                         break;
                     }
@@ -116,11 +118,7 @@ impl Reader {
                 "SELECT name, first_at, last_at FROM name WHERE person = ?1 ORDER BY first_at, last_at, name",
             )?;
             let rows = statement.query_map([id], |row| {
-                Ok(NameRow {
-                    name: row.get(0)?,
-                    first_at: Timestamp(row.get(1)?),
-                    last_at: Timestamp(row.get(2)?),
-                })
+                Ok(NameRow { name: row.get(0)?, first_at: Timestamp(row.get(1)?), last_at: Timestamp(row.get(2)?) })
             })?;
             rows.collect()
         };

@@ -126,7 +126,7 @@ async fn event(State(viewer): State<Arc<Viewer>>, Path(seq): Path<String>) -> Re
 }
 
 /// The number of an event, as an address says it.
-pub(super) fn seq_of(text: &str) -> Result<Seq, PageError> {
+pub(in crate::viewer) fn seq_of(text: &str) -> Result<Seq, PageError> {
     text.parse().map(Seq).map_err(|_| PageError::BadRequest {
         problem: "An event is named by its number in the log.".into(),
         hint: "Follow a link from a transcript, or write a number such as /e/42.".into(),
@@ -141,11 +141,11 @@ pub(super) fn no_event(seq: Seq) -> PageError {
 }
 
 /// The conversation that an address names.
-pub(super) fn conversation_of(text: &str) -> Result<ConversationId, PageError> {
+pub(in crate::viewer) fn conversation_of(text: &str) -> Result<ConversationId, PageError> {
     ConversationId::parse(text).ok_or_else(no_conversation)
 }
 
-pub(super) fn no_conversation() -> PageError {
+pub(in crate::viewer) fn no_conversation() -> PageError {
     PageError::NotFound {
         what: "There is no such conversation in this archive.".into(),
         hint: "The address may have been cut; the list of conversations has them all.".into(),
@@ -334,12 +334,7 @@ fn ways(id: &ConversationId, asked: &Asked, hidden: &[Group], stretch: &Stretch,
     }
 }
 
-fn jumps(
-    reader: &Reader,
-    id: &ConversationId,
-    prefs: &Prefs,
-    asked: &Asked,
-) -> Result<Vec<Jump>, PageError> {
+fn jumps(reader: &Reader, id: &ConversationId, prefs: &Prefs, asked: &Asked) -> Result<Vec<Jump>, PageError> {
     /// Days in the list; the field beside it reaches any.
     const LISTED: usize = 400;
     let days = reader.days_of(id)?;
@@ -352,7 +347,10 @@ fn jumps(
         Jump {
             name: time::day(date),
             messages: words::plural(*messages, "message"),
-            href: links::with(&links::conversation(id), &[("day", &date.to_string()), ("hide", &asked.hide), ("q", &asked.q)]),
+            href: links::with(
+                &links::conversation(id),
+                &[("day", &date.to_string()), ("hide", &asked.hide), ("q", &asked.q)],
+            ),
         }
     };
     Ok(days.iter().take(LISTED).map(jump).collect())
@@ -365,4 +363,33 @@ fn formats(id: &ConversationId) -> Vec<FormatLink> {
         href: links::with(&format!("/conversations/{id}/export"), &[("format", format.name())]),
     };
     export::FORMATS.iter().map(link).collect()
+}
+
+/// What the reader came from a search with.
+struct Search;
+
+impl Search {
+    fn new(_asked: &Asked, _prefs: &Prefs, _now: Timestamp) -> Search {
+        Search
+    }
+
+    fn marks(&self, _text: &str) -> Vec<Range<usize>> {
+        Vec::new()
+    }
+}
+
+pub(in crate::viewer) fn about(_viewer: &Viewer, _reader: &Reader, _id: &ConversationId, _message: &str) -> Vec<Seq> {
+    Vec::new()
+}
+
+fn hits(
+    _viewer: &Viewer,
+    _reader: &Reader,
+    _id: &ConversationId,
+    _asked: &Asked,
+    _search: &Search,
+    _setting: &Setting<'_>,
+    _stretch: &Stretch,
+) -> Result<Option<Hits>, PageError> {
+    Ok(None)
 }

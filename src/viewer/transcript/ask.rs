@@ -176,4 +176,3 @@ pub fn news(
     let wanted = |event: &Event| id.is_none() || event.conversation.as_ref() == id;
     Ok((events.into_iter().filter(wanted).collect(), reached))
 }
-

@@ -55,13 +55,7 @@ pub struct Bar {
 }
 
 /// The time line of a conversation, until `now` if it goes on.
-pub fn attended(
-    conversation: &Conversation,
-    stays: &[Attendance],
-    gaps: &[Gap],
-    zone: Tz,
-    now: Timestamp,
-) -> Attended {
+pub fn attended(conversation: &Conversation, stays: &[Attendance], gaps: &[Gap], zone: Tz, now: Timestamp) -> Attended {
     let first = stays.iter().map(|stay| stay.joined_at).min();
     let from = first.map_or(conversation.started_at, |first| first.min(conversation.started_at));
     let last = stays.iter().filter_map(|stay| stay.left_at).max();

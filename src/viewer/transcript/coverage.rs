@@ -57,11 +57,19 @@ pub fn told(statement: &Statement, gaps: &[(Seq, Gap)], id: &ConversationId, zon
                 let since = to.map_or_else(String::new, |to| format!(" since {}", time::date_time(to, zone)));
                 reasons.push((format!("The recorder is not connected to messaging{since}"), None));
             }
-            Told { class: "warn", heading: format!("Incomplete: recorded from {}, but something may be missing", span(from, to)), reasons, more }
+            Told {
+                class: "warn",
+                heading: format!("Incomplete: recorded from {}, but something may be missing", span(from, to)),
+                reasons,
+                more,
+            }
         }
-        Statement::Never { .. } => {
-            Told { class: "bad", heading: "Nothing was recorded: messages never reached the recorder".into(), reasons, more }
-        }
+        Statement::Never { .. } => Told {
+            class: "bad",
+            heading: "Nothing was recorded: messages never reached the recorder".into(),
+            reasons,
+            more,
+        },
     }
 }
 

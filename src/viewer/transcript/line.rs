@@ -224,14 +224,10 @@ pub fn line(event: &Event, target: Option<&Target>, setting: &Setting<'_>) -> Li
         Kind::ConversationChanged => say.ours("The conversation changed").facts(content),
         Kind::ConversationEnded => say.ours("The conversation ended").why(reason),
         Kind::RecordingStarted => say.ours("Recording started: from here on messages are captured"),
-        Kind::RecordingStopped => {
-            say.ours("Recording stopped: from here on messages are not captured").why(reason)
-        }
+        Kind::RecordingStopped => say.ours("Recording stopped: from here on messages are not captured").why(reason),
         Kind::RecordingFailed => say.ours("Recording failed").why(reason),
         Kind::ModalityChanged => match (told("modality"), told("change")) {
-            (Some(modality), Some(change)) => {
-                say.who(about()).ours(": ").theirs(modality).ours(" ").theirs(change)
-            }
+            (Some(modality), Some(change)) => say.who(about()).ours(": ").theirs(modality).ours(" ").theirs(change),
             _ => say.who(about()).ours(": modalities changed").facts(content),
         },
         Kind::SharingStarted => say.who(about()).ours(" started sharing").facts(content),

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::line::{self, Line};
 use super::message::{self, Shown};
-use super::said::{SHOWN, Said};
+use super::said::{Said, shown_end};
 use super::who::Who;
 use crate::harmless::one_line;
 use crate::model::{ConversationId, Event, Kind, Person, Seq};
@@ -36,8 +36,8 @@ impl Setting<'_> {
     /// A text, cut to what a transcript shows.
     pub fn said(&self, text: &str) -> Said {
         // No mark is needed beyond what is shown.
-        let shown = text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end]);
-        Said::cut(text, &(self.marks)(shown), SHOWN)
+        let end = shown_end(text);
+        Said::cut(text, &(self.marks)(&text[..end]), end)
     }
 
     /// An event's permanent place.
@@ -177,7 +177,8 @@ pub fn days(events: &[Event], context: &Context, setting: &Setting<'_>) -> Vec<D
                 let shown = message::shown(event, &changes, context, setting);
                 let sender = event.content.actor.as_ref();
                 // A name that changed is told anew.
-                let key = sender.map_or(String::new(), |who| format!("{}\n{}", who.id, who.name.as_deref().unwrap_or("")));
+                let key =
+                    sender.map_or(String::new(), |who| format!("{}\n{}", who.id, who.name.as_deref().unwrap_or("")));
                 let seconds = at.micros().div_euclid(1_000_000);
                 match day.blocks.last_mut() {
                     Some(Block::Said(group)) if group.sender == key && seconds - group.last < PAUSE => {
@@ -231,11 +232,9 @@ impl Days {
 /// A gap as a divider.
 pub fn gap(event: &Event, setting: &Setting<'_>) -> Gap {
     let (span, length, cause) = match &event.content.gap {
-        Some(gap) => (
-            gap_span(gap.from, gap.to, setting.zone),
-            time::length(gap.to.since(gap.from)),
-            one_line(&gap.cause),
-        ),
+        Some(gap) => {
+            (gap_span(gap.from, gap.to, setting.zone), time::length(gap.to.since(gap.from)), one_line(&gap.cause))
+        }
         None => ("at an unknown time".into(), "of unknown length".into(), String::new()),
     };
     let asked = setting.at == Some(event.seq);
@@ -272,7 +271,8 @@ pub fn seqs(days: &[Day]) -> Vec<u64> {
 impl Day {
     /// `12 messages`.
     pub fn messages(&self) -> String {
-        let count = self.blocks.iter().map(|block| if let Block::Said(group) = block { group.messages.len() } else { 0 });
+        let count =
+            self.blocks.iter().map(|block| if let Block::Said(group) = block { group.messages.len() } else { 0 });
         words::plural(u64::try_from(count.sum::<usize>()).unwrap_or(u64::MAX), "message")
     }
 }
