@@ -1,27 +1,58 @@
 //! Exports: transcripts for people and programs, each with a manifest and proofs.
 //!
-//! A [`Format`] writes a [`Selection`] of the archive to any writer, streamed, and the same log gives the same bytes. An
-//! export to a file is three files: `FILE`, `FILE.manifest.json` (what was asked, what is in it, hashes, coverage and gaps,
-//! the checkpoint) and `FILE.proofs.jsonl` (what a stranger needs to check each event against the checkpoint). A new
-//! format is one file here and one line in [`FORMATS`].
+//! A [`Format`] writes a [`Source`] (a [`Selection`] of one archive) as one file or as many, streamed, and the same log
+//! gives the same bytes. The rest is the same for all: where the files go ([`Output`]: one file with companions beside it,
+//! a folder, a ZIP archive), `manifest.json` (what was asked, what is in it, what is missing, hashes, the checkpoint),
+//! `proofs.jsonl` (what a stranger needs to check each event against the checkpoint) and `README.txt` for the recipient.
+//! `docs/FORMATS.md`, section 7, says it byte by byte.
+//!
+//! An export that was interrupted leaves nothing under its name and is simply started again: it does not go on where it
+//! was, because its hashes would have to be made again anyway.
+//!
+//! # A new format
+//!
+//! 1. One file here with a unit struct that implements [`Format`], and one line in [`FORMATS`]; that is all the wiring.
+//! 2. A format whose result is one stream implements [`Format::write`]. One that makes several files returns
+//!    [`Container::Many`] and implements [`Format::write_files`]: it calls [`Files::file`] for each, one after the other, with
+//!    names made of ids, dates and numbers (`c_01JD….2026-11-21.eml`), never of what people typed.
+//! 3. Take events from [`Source::conversations`] with [`Source::transcript`] (order of display), and then those of
+//!    [`Source::loose`]; or all in order of the log from [`Source::events`]. Never ask the reader for events directly: what
+//!    was not selected, or was logged later, must not come in.
+//! 4. Call `seen` once for each event whose content goes in, in any order (a second call changes nothing). Counts, proofs
+//!    and gaps of the manifest come from there. What the format cannot hold is told by [`Format::left_out`].
+//! 5. Hold no more than a bounded number of events; no clock, no randomness, no hash order: two runs give the same bytes.
+//! 6. Everything that people typed is hostile: escape it, and make it harmless ([`crate::harmless`]) unless the format keeps
+//!    it as data. Say coverage and gaps in the file itself, since files get separated from their manifest.
+//! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
-pub mod file;
+pub mod files;
 pub mod jsonl;
 pub mod manifest;
+pub mod output;
+mod proofs;
+mod readme;
+pub mod seqs;
+pub mod slice;
+pub mod source;
 pub mod text;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::archive::reader::{ConversationFilter, EventPages, Order};
-use crate::archive::{ArchiveError, Reader};
-use crate::model::{ConversationId, Event, Gap, Kind, Seq, Timestamp};
+use crate::archive::ArchiveError;
+use crate::model::{ConversationId, Event, Gap, Kind, Seq};
 
-pub use file::{Made, drafts_of, to_file};
+pub use files::{Body, FileEntry, Files};
+pub use output::{Made, Output, to_file, to_writer, to_zip};
+pub use seqs::SeqSet;
+pub use source::{Search, Selection, Source};
 pub use text::{TextOptions, write_transcript};
+
+/// Program and version, as files of an export name what made them.
+pub const PROGRAM: &str = concat!("greffier ", env!("CARGO_PKG_VERSION"));
 
 /// Why an export could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +74,33 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
     },
+    /// The output's folder holds something.
+    #[error("folder {} is not empty, and an export of several files needs one of its own: name a new one, or a .zip file", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another export writes there.
+    #[error("another export to {} is under way: wait for it, or name another path", path.display())]
+    Busy {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// More than one file comes out of it, and there is room for one.
+    #[error("this makes several files: name a folder (ending in /) or a .zip file as output")]
+    SeveralFiles,
     /// A conversation that was asked for is not in the archive.
     #[error("no conversation {id} in this archive: `greffier list` shows all")]
     UnknownConversation {
         /// As asked for.
         id: ConversationId,
     },
+    /// The selection names a query, and nobody asked the index.
+    #[error("a selection by query needs the hits of the search index")]
+    Unsearched,
+    /// The search behind the selection failed.
+    #[error("{0}")]
+    Search(String),
 }
 
 impl ExportError {
@@ -58,189 +110,31 @@ impl ExportError {
     }
 }
 
-/// What is exported; everything given must hold. Nothing given = the whole log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selection {
-    /// Only these conversations; empty = all, and the events of none.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub conversations: Vec<ConversationId>,
-    /// Events at or after this time (`source_time`, or `recorded_at` where absent).
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub since: Option<Timestamp>,
-    /// Events before this time.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub until: Option<Timestamp>,
-    /// Only conversations with somebody whose id equals this, or whose id or name contains it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub participant: Option<String>,
-    /// Only what came through the connector of this name.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub connector: Option<String>,
-}
-
-impl Selection {
-    /// Whether an event happened in the time that is asked for.
-    fn has_time(&self, event: &Event) -> bool {
-        let at = event.source_time.unwrap_or(event.recorded_at);
-        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
-    }
-}
-
-/// A selection of one archive, fixed at the moment it was made: events that are logged later are not part of it.
-pub struct Source<'r> {
-    reader: &'r Reader,
-    selection: &'r Selection,
-    size: u64,
-    only: Option<HashSet<ConversationId>>,
-}
-
-/// Up to so many conversations are read each by its own walk; more are picked from a walk over the log.
-const OWN_WALK: usize = 16;
-
-impl<'r> Source<'r> {
-    /// Applies a selection to an archive as it stands.
-    ///
-    /// # Errors
-    /// [`ExportError::UnknownConversation`], or the archive cannot be read.
-    pub fn new(reader: &'r Reader, selection: &'r Selection) -> Result<Self, ExportError> {
-        let size = reader.log_size()?;
-        for id in &selection.conversations {
-            if reader.conversation(id)?.is_none() {
-                return Err(ExportError::UnknownConversation { id: id.clone() });
-            }
-        }
-        let mut source = Source { reader, selection, size, only: None };
-        if selection.participant.is_some() || !selection.conversations.is_empty() {
-            source.only = Some(source.conversations().collect::<Result<_, _>>()?);
-        }
-        Ok(source)
-    }
-
-    /// The archive.
-    pub fn reader(&self) -> &'r Reader {
-        self.reader
-    }
-
-    /// What was asked for.
-    pub fn selection(&self) -> &'r Selection {
-        self.selection
-    }
-
-    /// Number of events in the log when the selection was made.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The conversations of the selection: in the order asked for, else by start.
-    pub fn conversations(&self) -> Box<dyn Iterator<Item = Result<ConversationId, ExportError>> + 'r> {
-        let selection = self.selection;
-        let filter = ConversationFilter {
-            since: selection.since,
-            until: selection.until,
-            participant: selection.participant.clone(),
-            connector: selection.connector.clone(),
-            ..ConversationFilter::default()
-        };
-        let reader = self.reader;
-        let mut after = None;
-        let mut ended = false;
-        let pages = std::iter::from_fn(move || {
-            if ended {
-                return None;
-            }
-            let page = reader.conversations(&filter, after, 500);
-            match page {
-                Ok(page) => {
-                    after = page.next;
-                    ended = page.next.is_none();
-                    Some(Ok(page.rows.into_iter().map(|c| c.id).collect::<Vec<_>>()))
-                }
-                Err(error) => {
-                    ended = true;
-                    Some(Err(ExportError::from(error)))
-                }
-            }
-        });
-        let all = pages.flat_map(|page| match page {
-            Ok(ids) => ids.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        });
-        if selection.conversations.is_empty() {
-            return Box::new(all);
-        }
-        let mut seen = HashSet::new();
-        let named = selection.conversations.iter().filter(move |id| seen.insert((*id).clone()));
-        if selection.participant.is_none() && selection.connector.is_none() {
-            return Box::new(named.map(|id| Ok(id.clone())));
-        }
-        // Few enough to be compared one by one.
-        let fitting: Result<HashSet<_>, _> = all.collect();
-        match fitting {
-            Ok(fitting) => Box::new(named.filter(move |id| fitting.contains(*id)).map(|id| Ok(id.clone()))),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
-    }
-
-    /// The events of the selection in the order of the log.
-    pub fn events(&self) -> impl Iterator<Item = Result<Event, ExportError>> + '_ {
-        let mut walks: Vec<std::iter::Peekable<EventPages<'r>>> = match &self.only {
-            Some(only) if only.len() <= OWN_WALK => {
-                only.iter().map(|id| self.reader.transcript(id, Order::Capture).peekable()).collect()
-            }
-            _ => vec![self.reader.log_between(self.selection.since, self.selection.until).peekable()],
-        };
-        std::iter::from_fn(move || {
-            loop {
-                // The walk whose next event is the earliest; a walk that failed comes first, to be told.
-                let next = walks
-                    .iter_mut()
-                    .enumerate()
-                    .filter_map(|(at, walk)| match walk.peek()? {
-                        Ok(event) => Some((event.seq.0, at)),
-                        Err(_) => Some((0, at)),
-                    })
-                    .min()?;
-                match walks[next.1].next()? {
-                    Ok(event) if event.seq.0 > self.size => {
-                        drop(walks.swap_remove(next.1));
-                    }
-                    Ok(event) if self.takes(&event) => return Some(Ok(event)),
-                    Ok(_) => {}
-                    Err(error) => return Some(Err(error.into())),
-                }
-            }
-        })
-    }
-
-    fn takes(&self, event: &Event) -> bool {
-        let conversation = match (&self.only, &event.conversation) {
-            (None, _) => true,
-            (Some(only), Some(id)) => only.contains(id),
-            (Some(_), None) => false,
-        };
-        conversation
-            && self.selection.connector.as_ref().is_none_or(|name| *name == event.connector)
-            && self.selection.has_time(event)
-    }
-}
-
 /// What an export holds, counted while it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Number of events.
     pub events: u64,
+    /// Which they are.
+    pub seqs: SeqSet,
     /// Number of events of each kind.
     pub kinds: BTreeMap<&'static str, u64>,
     /// Lowest and highest seq.
     pub span: Option<(Seq, Seq)>,
     /// Conversations that events belong to.
     pub conversations: BTreeSet<ConversationId>,
-    /// Every `capture.gap` in it.
+    /// Every `capture.gap` in it, by seq.
     pub gaps: Vec<(Seq, Option<ConversationId>, Gap)>,
+    /// Number of files that messages carried.
+    pub attachments: u64,
 }
 
 impl Written {
+    /// Counts an event; one that was counted before changes nothing.
     fn count(&mut self, event: &Event) {
+        if !self.seqs.insert(event.seq) {
+            return;
+        }
         self.events += 1;
         *self.kinds.entry(event.kind.as_str()).or_default() += 1;
         let (low, high) = self.span.unwrap_or((event.seq, event.seq));
@@ -253,31 +147,90 @@ impl Written {
         if let (Kind::CaptureGap, Some(gap)) = (event.kind, &event.content.gap) {
             self.gaps.push((event.seq, event.conversation.clone(), gap.clone()));
         }
+        self.attachments += event.content.message.as_ref().map_or(0, |message| message.attachments.len() as u64);
     }
+
+    /// All events were counted.
+    fn seal(&mut self) {
+        self.gaps.sort_by_key(|(seq, ..)| *seq);
+    }
+
+    /// Number of events of a kind.
+    pub fn of_kind(&self, kind: Kind) -> u64 {
+        self.kinds.get(kind.as_str()).copied().unwrap_or(0)
+    }
+}
+
+/// Something that is in the record, or was, and not in the files of an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// What, for example `platform.event`.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+    /// Why, and where it can be had; a sentence without full stop.
+    pub why: String,
 }
 
 /// Called with each event that a format has written.
 pub type Seen<'a> = dyn FnMut(&Event) -> Result<(), ExportError> + 'a;
 
-/// One export format.
+/// How many files a format makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// One, always.
+    One,
+    /// One or more: one for each conversation, say.
+    Many,
+}
+
+/// One export format. The module's text says how to add one.
 pub trait Format: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Extension of its files, without the dot.
+    /// Extension of its (main) files, without the dot.
     fn extension(&self) -> &'static str;
 
-    /// What it is, in one line.
+    /// Media type of its (main) files, with charset where it is text.
+    fn media_type(&self) -> &'static str;
+
+    /// What it is, in one line; no capital letter, no full stop.
     fn about(&self) -> &'static str;
 
-    /// Whether each event can be read back exactly, so that proofs can be checked against the file.
-    fn provable(&self) -> bool;
+    /// How many files it makes.
+    fn container(&self) -> Container {
+        Container::One
+    }
 
-    /// Writes the selection and tells `seen` every event, once.
+    /// Whether each line of its one file is an event that can be read back exactly, in order of seq, so that proofs can be
+    /// checked against the file.
+    fn provable(&self) -> bool {
+        false
+    }
+
+    /// What of the events that were written is not to be seen in the files, and why.
+    fn left_out(&self, written: &Written) -> Vec<LeftOut> {
+        let _ = written;
+        Vec::new()
+    }
+
+    /// Writes the selection as one stream and tells `seen` every event. For [`Container::One`].
     ///
     /// # Errors
     /// The archive cannot be read or the output not be written.
-    fn write(&self, source: &Source<'_>, out: &mut dyn Write, seen: &mut Seen<'_>) -> Result<(), ExportError>;
+    fn write(&self, source: &Source<'_>, out: &mut dyn Write, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        let _ = (source, out, seen);
+        Err(ExportError::SeveralFiles)
+    }
+
+    /// Writes the selection as files and tells `seen` every event. For [`Container::Many`].
+    ///
+    /// # Errors
+    /// The archive cannot be read or the output not be written.
+    fn write_files(&self, source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        files.file(&format!("export.{}", self.extension()), &mut |out| self.write(source, out, seen))
+    }
 }
 
 /// Every format.
@@ -288,23 +241,18 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
-/// Writes only the format's bytes, for standard output and HTTP; `progress` is told the newest seq and the log's size.
+/// A name for a file that a browser saves: the conversation's id if there is one, else `greffier-export`.
 ///
-/// # Errors
-/// The archive cannot be read or the output not be written.
-pub fn to_writer(
-    source: &Source<'_>,
-    format: &dyn Format,
-    out: &mut dyn Write,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Written, ExportError> {
-    let mut written = Written::default();
-    let size = source.size();
-    format.write(source, out, &mut |event| {
-        written.count(event);
-        progress(event.seq.0, size);
-        Ok(())
-    })?;
-    out.flush().map_err(ExportError::output)?;
-    Ok(written)
+/// `zip` = the whole export ([`to_zip`], media type [`ZIP`]); else the format's bytes alone ([`to_writer`],
+/// [`Format::media_type`]).
+pub fn file_name(source: &Source<'_>, format: &dyn Format, zip: bool) -> String {
+    let stem = match source.selection().conversations.as_slice() {
+        [one] => one.as_str(),
+        _ => "greffier-export",
+    };
+    let extension = format.extension();
+    if zip { format!("{stem}.{}.zip", format.name()) } else { format!("{stem}.{extension}") }
 }
+
+/// Media type of [`to_zip`].
+pub const ZIP: &str = "application/zip";

@@ -11,11 +11,13 @@
 pub mod assets;
 pub mod guard;
 pub mod links;
+pub mod listing;
 pub mod live;
 pub mod page;
 pub mod pages;
 pub mod prefs;
 pub mod time;
+pub mod timeline;
 pub mod transcript;
 pub mod words;
 

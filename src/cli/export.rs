@@ -11,7 +11,7 @@ use super::output::{Out, counted};
 use super::when::Span;
 use super::{ArchiveArg, Exit, Globals, signals, which};
 use crate::clock::{Clock, SystemClock};
-use crate::export::{self, FORMATS, Format, Made, Selection, Source};
+use crate::export::{self, FORMATS, Format, Made, Output, Selection, Source};
 
 /// Exports transcripts or the whole log
 #[derive(Debug, Args)]
@@ -75,6 +75,7 @@ impl Export {
             until,
             participant: self.participant.clone(),
             connector: self.connector.clone(),
+            search: None,
         };
         let source = Source::new(&reader, &selection)?;
         if source.events().next().transpose()?.is_none() {
@@ -93,25 +94,19 @@ impl Export {
 }
 
 fn to_file(source: &Source<'_>, format: &dyn Format, path: &Path) -> anyhow::Result<()> {
-    let bar = ProgressBar::new(source.size());
-    bar.set_style(super::bar_style("exporting", "seq {pos}/{len}"));
-    let file = if path.is_dir() { path.join(format!("export.{}", format.extension())) } else { path.to_owned() };
-    let leftovers = export::drafts_of(&file);
+    let output = Output::new(path, format)?;
+    let bar = ProgressBar::new(source.total());
+    bar.set_style(super::bar_style("exporting", "{pos}/{len} events"));
     // Ctrl-C: what has been written so far stands under names of its own and goes.
-    let watch = signals::on_interrupt(move || {
-        for part in &leftovers {
-            let _ = std::fs::remove_file(part);
-        }
-    })?;
-    let made =
-        Made { at: SystemClock.now(), by: account(), program: concat!("greffier ", env!("CARGO_PKG_VERSION")).into() };
-    let (path, written) = export::to_file(source, format, path, &made, &mut |seq, _| bar.set_position(seq))?;
+    let watch = signals::on_interrupt(output.interruption())?;
+    let made = Made { at: SystemClock.now(), by: account(), program: export::PROGRAM.into() };
+    let written = output.write(source, format, &made, &mut |done, _| bar.set_position(done))?;
     drop(watch);
     bar.finish_and_clear();
     let mut out = Out::new();
     let (events, conversations) =
         (counted(written.events, "event"), counted(written.conversations.len() as u64, "conversation"));
-    writeln!(out.raw(), "{}: {events} of {conversations}, with manifest", path.display())?;
+    writeln!(out.raw(), "{}: {events} of {conversations}, with manifest", output.path().display())?;
     Ok(out.finish()?)
 }
 

@@ -16,8 +16,12 @@ impl Format for JsonLines {
         "jsonl"
     }
 
+    fn media_type(&self) -> &'static str {
+        "application/jsonl; charset=utf-8"
+    }
+
     fn about(&self) -> &'static str {
-        "JSON Lines: one event (version 1) per line, in order of capture; can be verified event by event"
+        "one event (version 1) as JSON on each line, in order of capture: everything, for programs; content proven line by line"
     }
 
     fn provable(&self) -> bool {

@@ -16,7 +16,7 @@ mod line;
 
 use std::io::Write;
 
-use super::{ExportError, Format, Seen, Source};
+use super::{ExportError, Format, LeftOut, Search, Seen, Source, Written};
 use crate::archive::Reader;
 use crate::archive::reader::Order;
 use crate::model::{ConversationId, Event, Kind, Timestamp};
@@ -36,34 +36,39 @@ impl Format for Text {
         "txt"
     }
 
-    fn about(&self) -> &'static str {
-        "readable transcripts, one after the other, in order of time"
+    fn media_type(&self) -> &'static str {
+        "text/plain; charset=utf-8"
     }
 
-    fn provable(&self) -> bool {
-        false
+    fn about(&self) -> &'static str {
+        "readable transcripts, one after the other, times in UTC"
+    }
+
+    fn left_out(&self, written: &Written) -> Vec<LeftOut> {
+        platform_events(written)
     }
 
     fn write(&self, source: &Source<'_>, out: &mut dyn Write, seen: &mut Seen<'_>) -> Result<(), ExportError> {
-        let selection = source.selection();
-        let options = TextOptions { since: selection.since, until: selection.until, up_to: Some(source.size()) };
         let mut first = true;
         for id in source.conversations() {
+            let id = id?;
+            let mut events = source.transcript(&id).peekable();
+            // A part of a conversation that nothing happened in is no transcript.
+            if events.peek().is_none() && !source.is_whole() {
+                continue;
+            }
             if !std::mem::take(&mut first) {
                 out.write_all(b"\n\n").map_err(ExportError::output)?;
             }
-            transcript(source.reader(), &id?, out, &options, seen)?;
-        }
-        if !selection.conversations.is_empty() || selection.participant.is_some() {
-            return Ok(());
+            let selection = source.selection();
+            let options = TextOptions { since: selection.since, until: selection.until, up_to: None };
+            heading(source.reader(), &id, out, &options, source.selection().search.as_ref())?;
+            body(&mut events, out, seen)?;
         }
         let mut lines = Lines::default();
         let mut unread = 0;
-        for event in source.events() {
+        for event in source.loose() {
             let event = event?;
-            if event.conversation.is_some() {
-                continue;
-            }
             if lines.is_new() && unread == 0 {
                 let before = if first { "" } else { "\n\n" };
                 writeln!(out, "{before}Events of no conversation").map_err(ExportError::output)?;
@@ -73,6 +78,13 @@ impl Format for Text {
         }
         footnote(unread, out)
     }
+}
+
+/// What readable formats show nothing of.
+pub(super) fn platform_events(written: &Written) -> Vec<LeftOut> {
+    let count = written.of_kind(Kind::PlatformEvent);
+    let why = "typing notices and protocol details would bury what people said; the format jsonl has them".to_owned();
+    if count == 0 { Vec::new() } else { vec![LeftOut { what: Kind::PlatformEvent.to_string(), count, why }] }
 }
 
 /// Which part of a conversation is written.
@@ -96,32 +108,27 @@ pub fn write_transcript(
     out: &mut dyn Write,
     options: TextOptions,
 ) -> Result<(), ExportError> {
-    transcript(reader, conversation, out, &options, &mut |_| Ok(()))
+    heading(reader, conversation, out, &options, None)?;
+    let wanted = reader.transcript(conversation, Order::Time).filter(|event| {
+        event.as_ref().map_or(true, |event| {
+            let at = event.source_time.unwrap_or(event.recorded_at);
+            options.since.is_none_or(|since| at >= since)
+                && options.until.is_none_or(|until| at < until)
+                && options.up_to.is_none_or(|size| event.seq.0 <= size)
+        })
+    });
+    body(&mut wanted.map(|event| event.map_err(ExportError::from)), out, &mut |_| Ok(()))
 }
 
-fn transcript(
-    reader: &Reader,
-    id: &ConversationId,
+fn body(
+    events: &mut dyn Iterator<Item = Result<Event, ExportError>>,
     out: &mut dyn Write,
-    options: &TextOptions,
     seen: &mut Seen<'_>,
 ) -> Result<(), ExportError> {
-    heading(reader, id, out, options)?;
     let mut lines = Lines::default();
     let mut unread = 0;
-    for event in reader.transcript(id, Order::Time) {
-        let event: Event = event?;
-        let at = event.source_time.unwrap_or(event.recorded_at);
-        if let Some(until) = options.until.filter(|until| at >= *until) {
-            // Within a second the order is that of capture: an event before `until` may still follow.
-            if at.micros() / 1_000_000 > until.micros() / 1_000_000 {
-                break;
-            }
-            continue;
-        }
-        if options.since.is_some_and(|since| at < since) || options.up_to.is_some_and(|size| event.seq.0 > size) {
-            continue;
-        }
+    for event in events {
+        let event = event?;
         unread += show(&event, &mut lines, out)?;
         seen(&event)?;
     }
@@ -155,6 +162,7 @@ fn heading(
     id: &ConversationId,
     out: &mut dyn Write,
     options: &TextOptions,
+    search: Option<&Search>,
 ) -> Result<(), ExportError> {
     let conversation = reader.conversation(id)?.ok_or_else(|| ExportError::UnknownConversation { id: id.clone() })?;
     let coverage = reader.coverage_of(id)?;
@@ -174,6 +182,12 @@ fn heading(
     }
     if let Some(until) = options.until {
         put("Until", &format!("{} (later events are left out)", second(until)));
+    }
+    if let Some(search) = search {
+        put(
+            "Only",
+            &format!("what this search found, and {} messages around: {}", search.context, one_line(&search.query)),
+        );
     }
     if let Some(coverage) = coverage {
         // A cause may hold words of the platform.

@@ -1,7 +1,11 @@
 //! The pages, one file each.
 
+pub mod conversations;
 pub mod event;
+pub mod integrity;
+pub mod people;
 pub mod settings;
+pub mod statistics;
 pub mod transcript;
 
 use std::sync::Arc;
@@ -11,5 +15,12 @@ use axum::Router;
 use super::Viewer;
 
 pub(super) fn routes() -> Router<Arc<Viewer>> {
-    Router::new().merge(transcript::routes()).merge(event::routes()).merge(settings::routes())
+    Router::new()
+        .merge(conversations::routes())
+        .merge(transcript::routes())
+        .merge(event::routes())
+        .merge(people::routes())
+        .merge(integrity::routes())
+        .merge(statistics::routes())
+        .merge(settings::routes())
 }

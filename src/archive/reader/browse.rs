@@ -16,7 +16,7 @@ use super::{Conversation, ConversationFilter, ConversationState, Coverage, Page,
 use crate::archive::ArchiveError;
 use crate::archive::number::N;
 use crate::archive::writer::Trouble;
-use crate::model::Timestamp;
+use crate::model::{ConversationId, Timestamp};
 
 /// Up to so many conversations of one person are fetched and sorted; for a person in more, the list is walked, in which
 /// the person then is found soon.
@@ -99,6 +99,19 @@ impl Reader {
             if count < cap { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(count)
+    }
+
+    /// Where a conversation stands in the lists by start; lists that go on after it leave it out.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn position_of_conversation(&self, id: &ConversationId) -> Result<Option<ConversationPosition>, ArchiveError> {
+        let sql = "SELECT c.started_at, c.number FROM conversation c JOIN conversation_id i ON i.number = c.number
+            WHERE i.id = ?1";
+        let position =
+            |row: &rusqlite::Row<'_>| Ok(ConversationPosition { started_at: row.get(0)?, number: row.get(1)? });
+        let read = || self.conn.prepare_cached(sql)?.query_row([id.as_str()], position).optional();
+        read().map_err(|e| self.failed("read conversations of", e))
     }
 
     fn conversation_page(
