@@ -5,7 +5,10 @@
 //! the language of the search box does not depend on it.
 
 pub mod analysis;
+#[cfg(test)]
+mod languages;
 pub mod query;
+pub mod snippet;
 
 mod facets;
 mod follow;
