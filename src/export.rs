@@ -25,16 +25,19 @@
 //!    it as data. Say coverage and gaps in the file itself, since files get separated from their manifest.
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
+pub mod actiance;
 pub mod files;
 pub mod jsonl;
 pub mod manifest;
 pub mod output;
 mod proofs;
 mod readme;
+pub mod rsmf;
 pub mod seqs;
 pub mod slice;
 pub mod source;
 pub mod text;
+mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -127,6 +130,10 @@ pub struct Written {
     pub gaps: Vec<(Seq, Option<ConversationId>, Gap)>,
     /// Number of files that messages carried.
     pub attachments: u64,
+    /// Number of messages that have an HTML form.
+    pub html: u64,
+    /// Number of messages that answer another.
+    pub replies: u64,
 }
 
 impl Written {
@@ -147,7 +154,11 @@ impl Written {
         if let (Kind::CaptureGap, Some(gap)) = (event.kind, &event.content.gap) {
             self.gaps.push((event.seq, event.conversation.clone(), gap.clone()));
         }
-        self.attachments += event.content.message.as_ref().map_or(0, |message| message.attachments.len() as u64);
+        if let Some(message) = &event.content.message {
+            self.attachments += message.attachments.len() as u64;
+            self.html += u64::from(message.html.is_some());
+            self.replies += u64::from(message.in_reply_to.is_some());
+        }
     }
 
     /// All events were counted.
@@ -234,7 +245,7 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text];
+pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &rsmf::Rsmf, &actiance::Actiance];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

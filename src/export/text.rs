@@ -12,7 +12,7 @@
 //! transcript. Every line begins with a time, with blanks and a bar, or is ours. A name that could be mistaken for
 //! something else stands in quotes, and a name that two people use stands with the address.
 
-mod line;
+pub(super) mod line;
 
 use std::io::Write;
 

@@ -16,7 +16,7 @@ const BAR: &str = "=============================================================
 
 /// Writes events of one transcript, in order of time.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(in crate::export) struct Lines {
     day: Option<String>,
     /// Which address was first shown under a name; others under the same name are shown with theirs.
     names: HashMap<String, String>,
@@ -55,7 +55,7 @@ impl Lines {
     }
 
     /// What happened, in words. Line breaks in it are those of a message.
-    fn said(&mut self, event: &Event) -> String {
+    pub(in crate::export) fn said(&mut self, event: &Event) -> String {
         let content = &event.content;
         let text = content.message.as_ref().map(|message| message.text.as_str()).unwrap_or_default();
         let actor = match &content.actor {
