@@ -27,13 +27,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::archive::{ArchiveError, Readers};
 use crate::clock::Clock;
 use crate::health::{self, Vitals};
+use crate::index::Index;
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ impl Default for Options {
 pub struct Viewer {
     /// Connections to the archive.
     pub readers: Readers,
+    /// Search; `None` where there is none (an archive that nobody indexes).
+    pub index: Option<Index>,
     /// Newest durable seq; its sender is dropped when the archive's writer ends.
     pub log: watch::Receiver<u64>,
     /// Connectors and what they do.
@@ -73,6 +76,7 @@ pub struct Viewer {
     pub options: Options,
     admission: guard::Admission,
     streams: live::Streams,
+    downloads: Arc<Semaphore>,
 }
 
 impl Viewer {
@@ -84,13 +88,21 @@ impl Viewer {
         let admission = guard::Admission::new(options.at_once);
         Viewer {
             readers,
+            index: None,
             log: vitals.log_size.clone(),
             vitals,
             clock,
             options,
             admission,
             streams: live::Streams::default(),
+            downloads: Arc::new(Semaphore::new(pages::export::DOWNLOADS)),
         }
+    }
+
+    /// The same with search.
+    #[must_use]
+    pub fn with_index(self, index: Index) -> Viewer {
+        Viewer { index: Some(index), ..self }
     }
 
     /// A viewer of an archive that nothing writes: no connectors, and a log that has its size. Blocks for file access.

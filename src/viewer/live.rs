@@ -161,7 +161,7 @@ fn fragment(
     events: &[Event],
     zone: Tz,
 ) -> Result<Fragment, PageError> {
-    let context = ask::context(reader, id, events, &|reader, message| about(viewer, reader, id, message))?;
+    let context = ask::context(reader, id, events, &|message| about(viewer, id, message))?;
     let setting = Setting { zone, conversation: id, marks: &|_| Vec::new(), at: None, query: "" };
     Ok(Fragment { days: days(events, &context, &setting) })
 }

@@ -2,8 +2,10 @@
 
 pub mod conversations;
 pub mod event;
+pub mod export;
 pub mod integrity;
 pub mod people;
+pub mod search;
 pub mod settings;
 pub mod statistics;
 pub mod transcript;
@@ -19,6 +21,8 @@ pub(super) fn routes() -> Router<Arc<Viewer>> {
         .merge(conversations::routes())
         .merge(transcript::routes())
         .merge(event::routes())
+        .merge(export::routes())
+        .merge(search::routes())
         .merge(people::routes())
         .merge(integrity::routes())
         .merge(statistics::routes())
