@@ -14,6 +14,7 @@ pub mod guard;
 pub mod links;
 pub mod listen;
 pub mod listing;
+pub mod live;
 pub mod page;
 pub mod pages;
 pub mod prefs;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -82,6 +83,8 @@ pub struct Viewer {
     /// What an operator may set.
     pub options: Options,
     admission: guard::Admission,
+    streams: live::Streams,
+    downloads: Arc<Semaphore>,
 }
 
 impl Viewer {
@@ -91,7 +94,17 @@ impl Viewer {
     /// A viewer of the archive that a running recorder writes.
     pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
         let admission = guard::Admission::new(options.at_once);
-        Viewer { readers, index: None, log: vitals.log_size.clone(), vitals, clock, options, admission }
+        Viewer {
+            readers,
+            index: None,
+            log: vitals.log_size.clone(),
+            vitals,
+            clock,
+            options,
+            admission,
+            streams: live::Streams::default(),
+            downloads: Arc::new(Semaphore::new(pages::export::DOWNLOADS)),
+        }
     }
 
     /// The same with a search index.
@@ -131,7 +144,8 @@ impl Viewer {
 pub fn router(viewer: Arc<Viewer>) -> Router {
     let health = health::routes(viewer.vitals.clone());
     // Within the same guards; below `/api` errors are JSON.
-    let pages = pages::routes().merge(assets::routes()).merge(api::routes()).fallback(page::not_found);
+    let pages =
+        pages::routes().merge(live::routes()).merge(assets::routes()).merge(api::routes()).fallback(page::not_found);
     // From the inside outwards.
     let guarded = pages
         .layer(from_fn_with_state(Arc::clone(&viewer), guard::admit))
@@ -154,6 +168,12 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
+    let closing = Arc::clone(&viewer);
+    let stop = async move {
+        stop.await;
+        // Streams would go on for as long as somebody listens.
+        closing.streams.close();
+    };
     axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
 }
 
