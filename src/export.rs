@@ -27,6 +27,7 @@
 
 pub mod actiance;
 pub mod files;
+pub mod globalrelay;
 pub mod jsonl;
 pub mod manifest;
 pub mod output;
@@ -245,7 +246,7 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &rsmf::Rsmf, &actiance::Actiance];
+pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &rsmf::Rsmf, &actiance::Actiance, &globalrelay::GlobalRelay];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {
