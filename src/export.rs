@@ -26,10 +26,13 @@
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
 pub mod actiance;
+pub mod dat;
+pub mod edrm;
 pub mod files;
 pub mod globalrelay;
 pub mod jsonl;
 pub mod manifest;
+pub mod natives;
 pub mod output;
 mod proofs;
 mod readme;
@@ -246,7 +249,15 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &rsmf::Rsmf, &actiance::Actiance, &globalrelay::GlobalRelay];
+pub static FORMATS: &[&dyn Format] = &[
+    &jsonl::JsonLines,
+    &text::Text,
+    &rsmf::Rsmf,
+    &actiance::Actiance,
+    &globalrelay::GlobalRelay,
+    &edrm::Edrm,
+    &dat::LoadFile,
+];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

@@ -188,7 +188,8 @@ fn bodies(slice: &Slice, rows: &[Row]) -> Bodies {
     bodies.html.push_str("<ul>\n");
     bodies.fact("ChannelId", slice.room.key());
     bodies.fact("ChannelName", &title);
-    bodies.fact("Day", &format!("{} in the zone {}, part {} of {}", slice.day.date, slice.zone, slice.part, slice.parts));
+    bodies
+        .fact("Day", &format!("{} in the zone {}, part {} of {}", slice.day.date, slice.zone, slice.part, slice.parts));
     bodies.fact("Started", &first.rfc3339());
     bodies.fact("Ended", &last.rfc3339());
     bodies.fact("Duration", &duration(last.since(first)));
@@ -284,7 +285,9 @@ pub fn write_slice(slice: &Slice, out: &mut dyn Write) -> Result<(), ExportError
     }
     let sender = slice.events.iter().find_map(|event| event.content.actor.clone());
     let mut message = MessageBuilder::new()
-        .from(mailbox(&sender.unwrap_or_else(|| rows.first().map_or_else(|| recorder(slice), |row| row.person.clone()))))
+        .from(mailbox(
+            &sender.unwrap_or_else(|| rows.first().map_or_else(|| recorder(slice), |row| row.person.clone())),
+        ))
         .to(to)
         .subject(format!("Compliance Export: {}", subject(slice)))
         .date(slice.last_at().millis().div_euclid(1000))
