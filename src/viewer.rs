@@ -11,10 +11,14 @@
 pub mod assets;
 pub mod guard;
 pub mod links;
+pub mod listen;
+pub mod listing;
 pub mod page;
 pub mod pages;
 pub mod prefs;
 pub mod time;
+pub mod timeline;
+pub mod transcript;
 pub mod words;
 
 use std::future::Future;
@@ -30,6 +34,12 @@ use tower_http::compression::CompressionLayer;
 use crate::archive::{ArchiveError, Readers};
 use crate::clock::Clock;
 use crate::health::{self, Vitals};
+
+/// Connections at a time.
+const CONNECTIONS: usize = 512;
+
+/// Time without a byte in either direction after which a connection is closed; event streams must say something more often.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(75);
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -119,6 +129,7 @@ pub async fn serve(
     viewer: Arc<Viewer>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
     axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
 }
 
