@@ -26,9 +26,13 @@
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
 pub mod actiance;
+pub mod dat;
+pub mod edrm;
 pub mod files;
+pub mod globalrelay;
 pub mod jsonl;
 pub mod manifest;
+pub mod natives;
 pub mod output;
 pub mod pdf;
 mod proofs;
@@ -251,7 +255,16 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &pdf::Pdf, &rsmf::Rsmf, &actiance::Actiance];
+pub static FORMATS: &[&dyn Format] = &[
+    &jsonl::JsonLines,
+    &text::Text,
+    &pdf::Pdf,
+    &rsmf::Rsmf,
+    &actiance::Actiance,
+    &globalrelay::GlobalRelay,
+    &edrm::Edrm,
+    &dat::LoadFile,
+];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {
