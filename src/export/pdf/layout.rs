@@ -306,6 +306,7 @@ impl Typesetter {
             let mut later: Option<usize> = None;
             for cluster in run.visual_clusters() {
                 let range = cluster.text_range();
+                let range = range.start.max(whole.start)..range.end.min(whole.end);
                 if cluster.is_ligature_continuation() {
                     if run.is_rtl() {
                         later = Some(later.unwrap_or(range.end).max(range.end));
