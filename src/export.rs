@@ -25,6 +25,7 @@
 //!    it as data. Say coverage and gaps in the file itself, since files get separated from their manifest.
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
+pub mod actiance;
 pub mod files;
 pub mod jsonl;
 pub mod manifest;
@@ -32,10 +33,12 @@ pub mod output;
 pub mod pdf;
 mod proofs;
 mod readme;
+pub mod rsmf;
 pub mod seqs;
 pub mod slice;
 pub mod source;
 pub mod text;
+mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -131,6 +134,10 @@ pub struct Written {
     pub gaps: Vec<(Seq, Option<ConversationId>, Gap)>,
     /// Number of files that messages carried.
     pub attachments: u64,
+    /// Number of messages that have an HTML form.
+    pub html: u64,
+    /// Number of messages that answer another.
+    pub replies: u64,
     /// What the format told while it wrote ([`Files::left_out`]).
     pub left_out: Vec<LeftOut>,
 }
@@ -153,7 +160,11 @@ impl Written {
         if let (Kind::CaptureGap, Some(gap)) = (event.kind, &event.content.gap) {
             self.gaps.push((event.seq, event.conversation.clone(), gap.clone()));
         }
-        self.attachments += event.content.message.as_ref().map_or(0, |message| message.attachments.len() as u64);
+        if let Some(message) = &event.content.message {
+            self.attachments += message.attachments.len() as u64;
+            self.html += u64::from(message.html.is_some());
+            self.replies += u64::from(message.in_reply_to.is_some());
+        }
     }
 
     /// All events were counted.
@@ -240,7 +251,7 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &pdf::Pdf];
+pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &pdf::Pdf, &rsmf::Rsmf, &actiance::Actiance];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

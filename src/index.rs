@@ -5,12 +5,157 @@
 //! the language of the search box does not depend on it.
 
 pub mod analysis;
+#[cfg(test)]
+mod languages;
 pub mod query;
+pub mod snippet;
+
+mod facets;
+mod follow;
+mod generation;
+mod open;
+mod people;
+mod place;
+mod plan;
+mod schema;
+mod search;
+mod segments;
+mod slots;
+mod tokenizer;
+mod top;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::archive::ArchiveError;
 use crate::archive::reader::Coverage;
 use crate::model::{ConversationId, Event, Seq, Timestamp};
+
+pub use follow::{Indexer, catch_up, rebuild};
+pub use open::{Index, Matches};
+pub use top::BadCursor;
+
+/// Why the index could not do something. Never holds text of a query or of a message.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The archive could not be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Another process writes this index.
+    #[error("the search index in {} is being written by another process", dir.display())]
+    Busy {
+        /// The index's directory.
+        dir: PathBuf,
+    },
+    /// There is no index that could answer.
+    #[error("there is no search index yet in {}: a running `serve` makes it, and so does `greffier reindex`", dir.display())]
+    Missing {
+        /// The index's directory.
+        dir: PathBuf,
+    },
+    /// The index does not belong to the archive as it stands.
+    #[error("the search index cannot be used: {why}; `greffier reindex` makes it anew")]
+    Stale {
+        /// In what way.
+        why: &'static str,
+    },
+    /// Files are not what was written.
+    #[error("the search index is damaged ({why}); `greffier reindex` makes it anew")]
+    Damaged {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The engine gave up in the middle, which it does over damaged files.
+    #[error("cannot {doing}: its files may be damaged; `greffier reindex` makes it anew")]
+    Broken {
+        /// What was being done.
+        doing: &'static str,
+    },
+    /// A file operation failed.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The engine refused.
+    #[error("cannot {doing}: {problem}")]
+    Engine {
+        /// What was being done.
+        doing: &'static str,
+        /// What the engine said.
+        problem: String,
+        /// Whether the file system is to blame, and not the files' content.
+        io: bool,
+    },
+    /// It was asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl IndexError {
+    pub(crate) fn engine(doing: &'static str, source: tantivy::TantivyError) -> IndexError {
+        let io = matches!(
+            source,
+            tantivy::TantivyError::IoError(_)
+                | tantivy::TantivyError::OpenWriteError(_)
+                | tantivy::TantivyError::LockFailure(..)
+                | tantivy::TantivyError::ErrorInThread(_)
+        );
+        IndexError::Engine { doing, problem: source.to_string(), io }
+    }
+
+    /// Whether making the index anew would help.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            IndexError::Stale { .. } | IndexError::Damaged { .. } | IndexError::Broken { .. } => true,
+            IndexError::Engine { io, .. } => !io,
+            _ => false,
+        }
+    }
+}
+
+/// What the index is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum State {
+    /// It follows the log.
+    Following,
+    /// It is taking in what it missed.
+    #[serde(rename = "catching up")]
+    CatchingUp {
+        /// Events done.
+        done: u64,
+        /// Of so many.
+        of: u64,
+    },
+    /// It is being made anew; what was there before answers meanwhile, if it can.
+    Rebuilding {
+        /// Events done.
+        done: u64,
+        /// Of so many.
+        of: u64,
+    },
+    /// It cannot be written; it tries again.
+    Waiting,
+    /// Nobody in this process writes it.
+    Resting,
+}
+
+/// How far the index is, and what it is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Events up to this seq can be found.
+    pub reached: Seq,
+    /// What it is doing.
+    #[serde(flatten)]
+    pub state: State,
+    /// Why, if that needs an explanation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
 
 /// In which order hits come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,7 +187,7 @@ pub struct Request<'q> {
 /// A place between two hits. As text it is opaque, fits into an address, and stays valid while the log grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Sort key of the last hit: bits of the score, or the time in µs.
+    /// Sort key of the last hit: bits of the score, the time in µs, or its complement (oldest first).
     pub(crate) key: i64,
     /// Seq of the last hit.
     pub(crate) seq: u64,

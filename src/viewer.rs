@@ -11,10 +11,14 @@
 pub mod assets;
 pub mod guard;
 pub mod links;
+pub mod listen;
+pub mod listing;
 pub mod page;
 pub mod pages;
 pub mod prefs;
 pub mod time;
+pub mod timeline;
+pub mod transcript;
 pub mod words;
 
 use std::future::Future;
@@ -30,6 +34,14 @@ use tower_http::compression::CompressionLayer;
 use crate::archive::{ArchiveError, Readers};
 use crate::clock::Clock;
 use crate::health::{self, Vitals};
+use crate::index::Index;
+use page::PageError;
+
+/// Connections at a time.
+const CONNECTIONS: usize = 512;
+
+/// Time without a byte in either direction after which a connection is closed; event streams must say something more often.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(75);
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -59,6 +71,8 @@ impl Default for Options {
 pub struct Viewer {
     /// Connections to the archive.
     pub readers: Readers,
+    /// The search index, if one could be opened.
+    pub index: Option<Index>,
     /// Newest durable seq; its sender is dropped when the archive's writer ends.
     pub log: watch::Receiver<u64>,
     /// Connectors and what they do.
@@ -75,9 +89,15 @@ impl Viewer {
     pub const READERS: usize = 8;
 
     /// A viewer of the archive that a running recorder writes.
-    pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
+    pub fn new(
+        readers: Readers,
+        index: Option<Index>,
+        vitals: Vitals,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Viewer {
         let admission = guard::Admission::new(options.at_once);
-        Viewer { readers, log: vitals.log_size.clone(), vitals, clock, options, admission }
+        Viewer { readers, index, log: vitals.log_size.clone(), vitals, clock, options, admission }
     }
 
     /// A viewer of an archive that nothing writes: no connectors, and a log that has its size. Blocks for file access.
@@ -89,7 +109,17 @@ impl Viewer {
         let size = crate::archive::Reader::open(path)?.log_size()?;
         let (_, log_size) = watch::channel(size);
         let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default() };
-        Ok(Viewer::new(readers, vitals, clock, options))
+        let index = Index::open(&crate::archive::Layout::of(path)).ok();
+        Ok(Viewer::new(readers, index, vitals, clock, options))
+    }
+
+    /// The search index.
+    ///
+    /// # Errors
+    /// [`PageError::Unavailable`] if none could be opened.
+    pub fn index(&self) -> Result<Index, PageError> {
+        let none = || PageError::Unavailable { why: "There is no search index.".into() };
+        self.index.clone().ok_or_else(none)
     }
 }
 
@@ -119,6 +149,7 @@ pub async fn serve(
     viewer: Arc<Viewer>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
     axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
 }
 

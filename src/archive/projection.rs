@@ -1,15 +1,24 @@
-//! Projections: conversation, participant, attendance, message state, coverage, gap, block.
+//! Projections: conversation, participant, attendance, message state and changes, coverage, gap, block, days, people.
 //!
 //! One piece of code serves the writer and the rebuild. What changes with every message (counts, newest times) is kept
 //! in memory during a transaction and written once before its commit by [`Projector::flush`]; what happens rarely is
 //! written at once. After a rollback the projector is thrown away and made anew from the database.
+
+mod days;
+mod people;
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::number::N;
+use super::reader;
+use super::writer::Trouble;
 use crate::model::{Content, Kind};
+
+use days::Days;
+pub(super) use days::day_of;
+use people::People;
 
 /// Events per row of `block`.
 pub(super) const BLOCK: u64 = 1024;
@@ -17,9 +26,26 @@ pub(super) const BLOCK: u64 = 1024;
 /// So many conversations are remembered between transactions.
 const REMEMBERED: usize = 4096;
 
-/// The tables that [`clear`] empties and the log fills again.
-pub(super) const TABLES: &[&str] =
-    &["conversation", "participant", "attendance", "message_state", "coverage", "gap", "block"];
+/// The tables that [`clear`] empties and the log fills again, with the version of the layout that brought them.
+const SINCE: &[(&str, i32)] = &[
+    ("conversation", 1),
+    ("participant", 1),
+    ("attendance", 1),
+    ("message_state", 1),
+    ("coverage", 1),
+    ("gap", 1),
+    ("block", 1),
+    ("day", 2),
+    ("conversation_day", 2),
+    ("person", 2),
+    ("name", 2),
+    ("message_change", 2),
+];
+
+/// The tables of projections that a file of this version has.
+pub(super) fn tables(version: i32) -> impl Iterator<Item = &'static str> {
+    SINCE.iter().filter(move |(_, since)| *since <= version).map(|(table, _)| *table)
+}
 
 /// One event as projections see it.
 pub(super) struct Entry<'a> {
@@ -49,8 +75,12 @@ struct Conversation {
     recorded: bool,
     covered: bool,
     dirty: bool,
+    /// More changed than the members that every event changes.
+    changed: bool,
     people: HashMap<String, Person>,
     people_dirty: bool,
+    /// Events and messages per day since the last flush: mostly one day.
+    days: Vec<(i64, i64, i64)>,
 }
 
 #[derive(Clone)]
@@ -73,6 +103,8 @@ pub(super) struct Projector {
     conversations: HashMap<i64, Conversation>,
     dirty: Vec<i64>,
     block: Option<Block>,
+    days: Days,
+    people: People,
 }
 
 impl Projector {
@@ -88,12 +120,21 @@ impl Projector {
                 })?;
             Some(Block { number, first_at, last_at })
         };
-        Ok(Projector { conversations: HashMap::new(), dirty: Vec::new(), block })
+        Ok(Projector {
+            conversations: HashMap::new(),
+            dirty: Vec::new(),
+            block,
+            days: Days::default(),
+            people: People::default(),
+        })
     }
 
     /// Takes in one event; events come in order of seq.
     pub(super) fn apply(&mut self, conn: &Connection, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.note_time(conn, entry)?;
+        let today = self.days.on(entry.at, entry.connector);
+        today.events += 1;
+        today.messages += i64::from(entry.kind == Kind::MessageSent);
         if let Kind::CaptureGap = entry.kind
             && let Some(gap) = &entry.content.gap
         {
@@ -108,6 +149,7 @@ impl Projector {
                 gap.to.millis() * 1000,
                 gap.cause
             ])?;
+            self.days.on(gap.from.millis() * 1000, entry.connector).gaps += 1;
         }
         let Some(number) = entry.conversation else { return Ok(()) };
         self.load(conn, number, entry)?;
@@ -116,7 +158,7 @@ impl Projector {
             conversation.dirty = true;
             self.dirty.push(number);
         }
-        conversation.take(conn, number, entry)
+        conversation.take(conn, number, entry, &mut self.days, &mut self.people)
     }
 
     /// Writes what is still only in memory. Must run before the commit.
@@ -125,6 +167,8 @@ impl Projector {
             let Some(conversation) = self.conversations.get_mut(&number) else { continue };
             conversation.write(conn, number)?;
         }
+        self.days.flush(conn)?;
+        self.people.flush(conn)?;
         if self.conversations.len() > REMEMBERED {
             self.conversations.clear();
         }
@@ -175,11 +219,16 @@ impl Projector {
                     recorded: row.get(12)?,
                     covered: row.get(13)?,
                     dirty: false,
+                    changed: false,
                     people: HashMap::new(),
                     people_dirty: false,
+                    days: Vec::new(),
                 })
             })
             .optional()?;
+        if found.is_none() {
+            self.days.on(entry.at, entry.connector).conversations += 1;
+        }
         let conversation = found.unwrap_or_else(|| Conversation {
             connector: entry.connector,
             subject: None,
@@ -196,8 +245,10 @@ impl Projector {
             recorded: false,
             covered: false,
             dirty: false,
+            changed: true,
             people: HashMap::new(),
             people_dirty: false,
+            days: Vec::new(),
         });
         self.conversations.insert(number, conversation);
         Ok(())
@@ -224,19 +275,32 @@ fn somebody_acts(kind: Kind) -> bool {
 }
 
 impl Conversation {
-    fn take(&mut self, conn: &Connection, number: i64, entry: &Entry<'_>) -> rusqlite::Result<()> {
+    fn take(
+        &mut self,
+        conn: &Connection,
+        number: i64,
+        entry: &Entry<'_>,
+        days: &mut Days,
+        everybody: &mut People,
+    ) -> rusqlite::Result<()> {
+        // The statement for what every event changes touches no index.
+        self.changed |= !matches!(entry.kind, Kind::MessageSent);
         self.events += 1;
+        self.note_day(entry);
         self.first_at = self.first_at.min(entry.at);
         self.last_at = self.last_at.max(entry.at);
         if let Some(subject) = &entry.content.subject
             && self.subject.as_ref() != Some(subject)
         {
             self.subject = Some(subject.clone());
+            self.changed = true;
         }
-        let attending = self.people_of(conn, number, entry)?;
+        let attending = self.people_of(conn, number, entry, everybody)?;
         match entry.kind {
             Kind::ConversationStarted => {
                 if !self.started {
+                    days.on(self.started_at, self.connector).conversations -= 1;
+                    days.on(entry.at, self.connector).conversations += 1;
                     self.started_at = entry.at;
                 }
                 self.started = true;
@@ -258,7 +322,11 @@ impl Conversation {
             Kind::RecordingStopped => self.uncover(conn, number, entry.at)?,
             Kind::NoticeSent => self.notice_sent = true,
             Kind::MessageSent => self.messages += 1,
-            Kind::MessageEdited | Kind::MessageDeleted => change_message(conn, number, entry)?,
+            Kind::MessageEdited | Kind::MessageDeleted => {
+                change_message(conn, number, entry)?;
+                note_change(conn, number, entry)?;
+            }
+            Kind::MessageUndelivered | Kind::ReactionAdded | Kind::ReactionRemoved => note_change(conn, number, entry)?,
             Kind::CaptureGap => self.gaps += 1,
             Kind::ParticipantJoined | Kind::ParticipantChanged => {
                 if let (Some(participant), Attending::Begins) = (&entry.content.participant, attending) {
@@ -280,6 +348,18 @@ impl Conversation {
             _ => {}
         }
         Ok(())
+    }
+
+    fn note_day(&mut self, entry: &Entry<'_>) {
+        let day = day_of(entry.at);
+        let message = i64::from(entry.kind == Kind::MessageSent);
+        match self.days.iter_mut().find(|(known, ..)| *known == day) {
+            Some((_, events, messages)) => {
+                *events += 1;
+                *messages += message;
+            }
+            None => self.days.push((day, 1, message)),
+        }
     }
 
     fn revive(&mut self) {
@@ -305,16 +385,25 @@ impl Conversation {
     }
 
     /// Notes everybody the event names as present or acting; says whether the participant's attendance begins with it.
-    fn people_of(&mut self, conn: &Connection, number: i64, entry: &Entry<'_>) -> rusqlite::Result<Attending> {
+    fn people_of(
+        &mut self,
+        conn: &Connection,
+        number: i64,
+        entry: &Entry<'_>,
+        everybody: &mut People,
+    ) -> rusqlite::Result<Attending> {
         if !somebody_acts(entry.kind) {
             return Ok(Attending::AsBefore);
         }
         self.people_dirty = true;
         if let Some(actor) = &entry.content.actor {
-            self.person(conn, number, &actor.id, entry.seq)?.tell(actor.name.as_deref(), None, None);
+            let (person, new) = self.person(conn, number, &actor.id, entry.seq)?;
+            person.tell(actor.name.as_deref(), None, None);
+            everybody.met(conn, &actor.id, actor.name.as_deref(), entry.at, new)?;
         }
         let Some(participant) = &entry.content.participant else { return Ok(Attending::AsBefore) };
-        let person = self.person(conn, number, &participant.id, entry.seq)?;
+        let (person, new) = self.person(conn, number, &participant.id, entry.seq)?;
+        everybody.met(conn, &participant.id, participant.name.as_deref(), entry.at, new)?;
         let waited = person.in_lobby == Some(true);
         person.tell(participant.name.as_deref(), participant.role.as_deref(), participant.in_lobby);
         let begins = match entry.kind {
@@ -325,7 +414,9 @@ impl Conversation {
         Ok(if begins { Attending::Begins } else { Attending::AsBefore })
     }
 
-    fn person(&mut self, conn: &Connection, number: i64, id: &str, seq: u64) -> rusqlite::Result<&mut Person> {
+    /// Somebody of this conversation, and whether this is the first that is heard of them here.
+    fn person(&mut self, conn: &Connection, number: i64, id: &str, seq: u64) -> rusqlite::Result<(&mut Person, bool)> {
+        let mut new = false;
         // Looked up twice because the borrow checker does not let a found entry leave early.
         if !self.people.contains_key(id) {
             let found = conn
@@ -342,6 +433,7 @@ impl Conversation {
                     })
                 })
                 .optional()?;
+            new = found.is_none();
             let person = found.unwrap_or(Person {
                 name: None,
                 role: None,
@@ -351,13 +443,46 @@ impl Conversation {
             });
             self.people.insert(id.to_owned(), person);
         }
-        Ok(self.people.get_mut(id).expect("inserted above"))
+        Ok((self.people.get_mut(id).expect("inserted above"), new))
     }
 
     fn write(&mut self, conn: &Connection, number: i64) -> rusqlite::Result<()> {
         if !self.dirty {
             return Ok(());
         }
+        for (day, events, messages) in self.days.drain(..) {
+            conn.prepare_cached(
+                "INSERT INTO conversation_day (conversation, day, events, messages) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (conversation, day) DO UPDATE SET events = events + ?3, messages = messages + ?4",
+            )?
+            .execute(params![number, day, events, messages])?;
+        }
+        if std::mem::take(&mut self.changed) {
+            self.write_whole(conn, number)?;
+        } else {
+            // Messages only: nothing that an index is made of, so no index is written.
+            conn.prepare_cached(
+                "UPDATE conversation SET first_at = ?2, last_at = ?3, events = ?4, messages = ?5 WHERE number = ?1",
+            )?
+            .execute(params![number, self.first_at, self.last_at, self.events, self.messages])?;
+        }
+        self.dirty = false;
+        if !std::mem::take(&mut self.people_dirty) {
+            return Ok(());
+        }
+        for (id, person) in self.people.iter_mut().filter(|(_, person)| person.dirty) {
+            conn.prepare_cached(
+                "INSERT INTO participant (conversation, person, name, role, in_lobby, first_seq)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (conversation, person) DO UPDATE SET name = ?3, role = ?4, in_lobby = ?5",
+            )?
+            .execute(params![number, id, person.name, person.role, person.in_lobby, person.first_seq])?;
+            person.dirty = false;
+        }
+        Ok(())
+    }
+
+    fn write_whole(&self, conn: &Connection, number: i64) -> rusqlite::Result<()> {
         conn.prepare_cached(
             "INSERT INTO conversation (number, connector, subject, live, started, notice_sent, started_at, ended_at, first_at,
                                        last_at, events, messages, gaps, recorded, covered)
@@ -383,19 +508,6 @@ impl Conversation {
             self.recorded,
             self.covered
         ])?;
-        self.dirty = false;
-        if !std::mem::take(&mut self.people_dirty) {
-            return Ok(());
-        }
-        for (id, person) in self.people.iter_mut().filter(|(_, person)| person.dirty) {
-            conn.prepare_cached(
-                "INSERT INTO participant (conversation, person, name, role, in_lobby, first_seq)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (conversation, person) DO UPDATE SET name = ?3, role = ?4, in_lobby = ?5",
-            )?
-            .execute(params![number, id, person.name, person.role, person.in_lobby, person.first_seq])?;
-            person.dirty = false;
-        }
         Ok(())
     }
 }
@@ -431,9 +543,35 @@ fn change_message(conn: &Connection, number: i64, entry: &Entry<'_>) -> rusqlite
     Ok(())
 }
 
+/// Notes an event that a page with its message shows.
+fn note_change(conn: &Connection, number: i64, entry: &Entry<'_>) -> rusqlite::Result<()> {
+    let Some(message) = &entry.content.message else { return Ok(()) };
+    conn.prepare_cached("INSERT INTO message_change (conversation, message, seq) VALUES (?1, ?2, ?3)")?
+        .execute(params![number, message.id, N(entry.seq)])?;
+    Ok(())
+}
+
+/// Empties every projection and fills it again from the log; whoever calls has a transaction open.
+pub(super) fn rebuild(conn: &Connection) -> Result<(), Trouble> {
+    clear(conn)?;
+    // Going on after nothing: the log is applied from its first event.
+    let mut projector = Projector::resume(conn, 0)?;
+    let mut after = 0u64;
+    loop {
+        let page = reader::entries(conn, after, 1000)?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        for entry in &page {
+            projector.apply(conn, &entry.as_entry())?;
+        }
+        projector.flush(conn)?;
+    }
+    Ok(())
+}
+
 /// Empties every projection.
-pub(super) fn clear(conn: &Connection) -> rusqlite::Result<()> {
-    for table in TABLES {
+fn clear(conn: &Connection) -> rusqlite::Result<()> {
+    for (table, _) in SINCE {
         conn.execute(&format!("DELETE FROM {table}"), [])?;
     }
     Ok(())

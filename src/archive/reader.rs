@@ -4,9 +4,13 @@
 //! Each call is one short read transaction. Long answers come in pages by key, so a transcript of a million events
 //! neither loads into memory nor keeps the write-ahead log from being moved into the database.
 
+mod activity;
 mod audit;
+mod browse;
 mod conversations;
 mod events;
+mod people;
+mod places;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -17,11 +21,13 @@ use super::number::N;
 use super::{ArchiveError, schema};
 use crate::model::Timestamp;
 
+pub use activity::{Activity, ConnectorRow, GapDay, GapRow, Totals};
 pub use audit::{AliasRow, EnvelopeRow, LeafRow, NodeRow};
-pub use conversations::{
-    Attendance, Conversation, ConversationFilter, ConversationPosition, ConversationState, Coverage, PersonRow,
-};
-pub use events::{EventPages, Order, Page, Position};
+pub use browse::ConversationPosition;
+pub use conversations::{Attendance, Conversation, ConversationFilter, ConversationState, Coverage};
+pub use events::{EventPages, Order, Page};
+pub use people::{NameRow, PersonRow};
+pub use places::{KindSet, MalformedPosition, Position};
 pub use search::{Change, Heading, IndexRow};
 
 pub(super) use events::{entries, restored};
@@ -31,6 +37,7 @@ pub(super) use events::{entries, restored};
 pub struct Reader {
     conn: Connection,
     path: PathBuf,
+    version: i32,
 }
 
 impl Reader {
@@ -86,18 +93,26 @@ impl Reader {
         let doing = || format!("open archive {}", path.display());
         let set = || -> rusqlite::Result<()> {
             conn.busy_timeout(std::time::Duration::from_secs(5))?;
-            conn.pragma_update(None, "query_only", true)?;
             conn.pragma_update(None, "trusted_schema", false)?;
             conn.pragma_update(None, "temp_store", "MEMORY")?;
             conn.set_prepared_statement_cache_capacity(32);
             Ok(())
         };
         set().map_err(|e| ArchiveError::sqlite(doing(), e))?;
-        match schema::inspect(&conn, path)? {
-            schema::Found::Empty => Err(ArchiveError::NotAnArchive { path: path.to_owned() }),
+        let version = match schema::inspect(&conn, path)? {
+            schema::Found::Empty => return Err(ArchiveError::NotAnArchive { path: path.to_owned() }),
             // Older layouts are led to the newest by whoever opens the archive for writing; every version so far can be read.
-            schema::Found::Archive(_) => Ok(Reader { conn, path: path.to_owned() }),
-        }
+            schema::Found::Archive(version) => version,
+        };
+        schema::look_newest(&conn, version)
+            .and_then(|()| conn.pragma_update(None, "query_only", true))
+            .map_err(|e| ArchiveError::sqlite(doing(), e))?;
+        Ok(Reader { conn, path: path.to_owned(), version })
+    }
+
+    /// Version of the file's layout, at most [`schema::VERSION`].
+    pub fn version(&self) -> i32 {
+        self.version
     }
 
     pub(super) fn connection(&self) -> &Connection {

@@ -1,25 +1,37 @@
 //! The schema: embeds `schema.sql`, makes new archives, upgrades older ones, refuses what is newer or not ours.
 //!
 //! `schema.sql` always shows the newest layout. The steps lead older files there, one `user_version` at a time, each in
-//! one transaction.
+//! one transaction; a step that brings new projections fills them from the log in that same transaction. A reader of an
+//! older file, which it may not change, sees the newer tables as views ([`look_newest`]): the same answers, only slower.
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::ArchiveError;
+use super::writer::Trouble;
+use super::{ArchiveError, projection};
 use crate::model::Timestamp;
 
 /// `application_id` of our files: the bytes `Gref`.
 pub const APPLICATION_ID: i32 = 0x4772_6566;
 
 /// The newest layout that this program knows.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 pub(super) const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// `STEPS[n]` leads from version `n + 1` to `n + 2`.
-const STEPS: &[&str] = &[];
+const STEPS: &[Step] = &[Step { sql: include_str!("schema/v2.sql"), projections: true }];
+
+/// What the tables of version 2 are in a file of version 1.
+const VIEWS_OF_1: &str = include_str!("schema/v1_views.sql");
+
+/// One way from a version to the next.
+struct Step {
+    sql: &'static str,
+    /// The projections are made again from the log.
+    projections: bool,
+}
 
 /// What a file is, seen from its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,19 +106,46 @@ pub fn upgrade(conn: &mut Connection, path: &Path, from: i32) -> Result<(), Arch
     upgrade_with(conn, path, from, STEPS)
 }
 
-fn upgrade_with(conn: &mut Connection, path: &Path, from: i32, steps: &[&str]) -> Result<(), ArchiveError> {
+fn upgrade_with(conn: &mut Connection, path: &Path, from: i32, steps: &[Step]) -> Result<(), ArchiveError> {
     let done = usize::try_from(from - 1).unwrap_or(0);
     for (step, to) in steps.iter().skip(done).zip(from + 1..) {
-        let run = |conn: &mut Connection| -> rusqlite::Result<()> {
-            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            tx.execute_batch(step)?;
+        tracing::info!(archive = %path.display(), version = to, "bringing the archive to a newer layout");
+        let doing = || format!("upgrade archive {} to version {to}", path.display());
+        let run = |conn: &mut Connection| -> Result<(), Trouble> {
+            let mut tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute_batch(step.sql)?;
+            if step.projections {
+                fill(&mut tx, path)?;
+            }
             tx.pragma_update(None, "user_version", to)?;
-            tx.commit()
+            Ok(tx.commit()?)
         };
-        run(conn)
-            .map_err(|e| ArchiveError::sqlite(format!("upgrade archive {} to version {to}", path.display()), e))?;
+        run(conn).map_err(|e| e.told(doing))?;
     }
     Ok(())
+}
+
+/// Makes the projections again. Where the log has a row that cannot be read they stay as they were, and the new ones
+/// begin empty: an old damage must not keep the recorder from recording, and `verify` tells of it.
+fn fill(tx: &mut Transaction<'_>, path: &Path) -> Result<(), Trouble> {
+    let inner = tx.savepoint()?;
+    match projection::rebuild(&inner) {
+        Ok(()) => Ok(inner.commit()?),
+        Err(Trouble::Other(error @ ArchiveError::Broken { .. })) => {
+            tracing::error!(archive = %path.display(), %error, "cannot fill the new projections from the log");
+            // Dropping a savepoint rolls it back.
+            Ok(())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Lets a connection that only reads a file of version `found` ask what the newest layout answers.
+///
+/// # Errors
+/// What SQLite says.
+pub(super) fn look_newest(conn: &Connection, found: i32) -> rusqlite::Result<()> {
+    if found < 2 { conn.execute_batch(VIEWS_OF_1) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -139,7 +178,12 @@ mod tests {
 
     #[test]
     fn steps_lead_to_the_newest_version_and_stop_at_the_one_that_fails() {
-        let steps = ["ALTER TABLE gap ADD COLUMN note TEXT", "CREATE TABLE later (x INTEGER) STRICT", "broken sql"];
+        let step = |sql| Step { sql, projections: false };
+        let steps = [
+            step("ALTER TABLE gap ADD COLUMN note TEXT"),
+            step("CREATE TABLE later (x INTEGER) STRICT"),
+            step("broken sql"),
+        ];
         let mut conn = made();
         upgrade_with(&mut conn, Path::new("x"), 1, &steps[..2]).unwrap();
         assert_eq!(inspect_for(&conn, Path::new("x"), 3).unwrap(), Found::Archive(3));

@@ -13,6 +13,9 @@ use crate::integrity::merkle::{Frontier, root_at};
 use crate::model::{Content, ConversationId, Event, Gap, Kind, Message, Participant, Person, Seq};
 use reader::{ConversationFilter, ConversationState, Coverage, Order};
 
+mod browsing;
+mod layouts;
+
 const T0: i64 = 1_795_225_034_000_000;
 
 fn source() -> Source {
@@ -457,7 +460,7 @@ async fn blocks_let_questions_about_a_time_skip() {
 fn projections(path: &Path) -> Vec<String> {
     let conn = Connection::open(path).unwrap();
     let mut rows = Vec::new();
-    for table in projection::TABLES {
+    for table in projection::tables(schema::VERSION) {
         let mut statement = conn.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).unwrap();
         let columns = statement.column_count();
         let mut found = statement.query([]).unwrap();

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::append::{Random, State};
 use super::lock::Lock;
 use super::number::N;
-use super::projection::{self, Projector};
+use super::projection;
 use super::{ArchiveError, Checkpoint, CheckpointSigner, Layout, Limits, reader, schema};
 use crate::capture::{Alias, Append, Appended, Known, Restored, Source};
 use crate::clock::Clock;
@@ -369,19 +369,7 @@ impl Writer {
         self.state = None;
         let run = || -> Result<(), Trouble> {
             let tx = self.conn.unchecked_transaction()?;
-            projection::clear(&tx)?;
-            // Going on after nothing: the log is applied from its first event.
-            let mut projector = Projector::resume(&tx, 0)?;
-            let mut after = 0u64;
-            loop {
-                let page = reader::entries(&tx, after, 1000)?;
-                let Some(last) = page.last() else { break };
-                after = last.seq;
-                for entry in &page {
-                    projector.apply(&tx, &entry.as_entry())?;
-                }
-                projector.flush(&tx)?;
-            }
+            projection::rebuild(&tx)?;
             tx.commit()?;
             Ok(())
         };

@@ -58,7 +58,13 @@ impl List {
     pub(super) fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         let (since, until) = self.span.resolve(SystemClock.now())?;
         let reader = self.archive.reader(globals)?;
-        let filter = ConversationFilter { since, until, participant: self.participant, connector: self.connector };
+        let filter = ConversationFilter {
+            since,
+            until,
+            participant: self.participant,
+            connector: self.connector,
+            ..ConversationFilter::default()
+        };
         let mut out = Out::new();
         let mut count = 0_u64;
         let mut table = (!self.json).then(new_table);

@@ -13,6 +13,7 @@ use crate::capture::supervise::{Pauses, Supervised, Supervisor};
 use crate::clock::{Clock, SystemClock};
 use crate::health::Vitals;
 use crate::health::meter::Meter;
+use crate::index::Indexer;
 use crate::integrity::checkpoint::{self, SigningKey};
 use crate::viewer::{self, Viewer};
 
@@ -29,6 +30,7 @@ pub(super) struct Recorder {
     vitals: Vitals,
     background: CancellationToken,
     checkpoints: JoinHandle<()>,
+    indexer: Option<Indexer>,
     pages: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -51,12 +53,17 @@ impl Recorder {
         let vitals = Vitals { connectors: supervisor.watched().to_vec(), log_size: archive.subscribe(), meter };
         let background = CancellationToken::new();
         let checkpoints = tokio::spawn(sign_as_it_grows(Arc::clone(&archive), Arc::clone(&signer), background.clone()));
+        // Search is a reader: without it, recording goes on.
+        let indexer = Indexer::start(archive.layout(), archive.subscribe())
+            .inspect_err(|error| tracing::error!(%error, "there will be no search"))
+            .ok();
+        let index = indexer.as_ref().map(Indexer::index);
         let pages = listener.map(|listener| {
             let stop = background.clone().cancelled_owned();
-            let viewer = Arc::new(Viewer::new(readers, vitals.clone(), clock, options));
+            let viewer = Arc::new(Viewer::new(readers, index, vitals.clone(), clock, options));
             tokio::spawn(viewer::serve(listener, viewer, stop))
         });
-        Ok(Recorder { archive, signer, supervisor, vitals, background, checkpoints, pages })
+        Ok(Recorder { archive, signer, supervisor, vitals, background, checkpoints, indexer, pages })
     }
 
     pub(super) fn vitals(&self) -> &Vitals {
@@ -85,6 +92,9 @@ impl Recorder {
         self.background.cancel();
         // The archive can only be closed when the task that shares it has gone.
         let _ = self.checkpoints.await;
+        if let Some(indexer) = self.indexer {
+            indexer.stop().await;
+        }
         let signed = self.archive.checkpoint(self.signer).await.context("cannot sign the log at the end");
         if let Some(mut pages) = self.pages
             && tokio::time::timeout(LAST_PAGES, &mut pages).await.is_err()

@@ -190,6 +190,7 @@ impl<'r> Source<'r> {
             until: selection.until.filter(|_| whole),
             participant: selection.participant.clone(),
             connector: selection.connector.clone(),
+            ..ConversationFilter::default()
         };
         let reader = self.reader;
         let mut after = None;

@@ -1,8 +1,31 @@
 //! The query language (INTERFACES §3): from text to a typed tree.
+//!
+//! | typed | finds |
+//! |---|---|
+//! | `budget plan` | both words; `AND` may stand between |
+//! | `"exact phrase"`, `“…”`, `„…“`, `«…»` | these words in a row; `"exact phr"*` leaves the end open |
+//! | `a OR b`, `( )` | either; `OR` binds looser than blanks |
+//! | `-word`, `NOT word`, `-( )` | not that; a query that only excludes finds all else |
+//! | `wor*` | words that begin so |
+//! | `from:` `with:` `in:` `kind:` `platform:` `connector:` `conversation:` | fields; a value with blanks stands in quotes |
+//! | `before:2026-11-01` `after:2026-11` `on:today` `after:7d` | times: years, months, days, RFC 3339, `today`, `yesterday`, spans back (`s m h d w`); `after:` includes the day it names; `on:A..B` is a span |
+//! | `has:attachment` `has:link` `is:edited` `is:deleted` | |
+//! | `*` | everything |
+//!
+//! Words are searched as [`analysis`](super::analysis) takes them: case and accents do not count. Signs between words
+//! mean nothing, so that pasted text can be searched for.
+
+mod date;
+mod field;
+mod parse;
+mod print;
+mod tree;
 
 use std::ops::Range;
 
-use crate::model::{ConversationId, Timestamp};
+pub use parse::{DEEPEST, LONGEST_TEXT, MOST_CONDITIONS, parse};
+
+use crate::model::{ConversationId, Kind, Timestamp};
 
 /// A parsed query.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +58,7 @@ pub enum Words {
     Word(String),
     /// `"exact phrase"`.
     Phrase(String),
-    /// `wor*`; without the star.
+    /// `wor*`, or `"some wor"*`; without the star.
     Prefix(String),
 }
 
@@ -49,7 +72,7 @@ pub enum Filter {
     /// `in:` words of a subject of the conversation.
     In(Words),
     /// `kind:message` (a group) or `kind:message.sent`.
-    Kind(Vec<crate::model::Kind>),
+    Kind(Vec<Kind>),
     /// `platform:`.
     Platform(String),
     /// `connector:`.

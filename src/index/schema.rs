@@ -27,6 +27,9 @@ pub(super) const LINK: u64 = 1;
 /// Value of `has` for a document with an attachment.
 pub(super) const ATTACHMENT: u64 = 2;
 
+/// Stands where no kind is known; below 64, and no number of a kind.
+const NO_KIND: u64 = 63;
+
 /// Bits of a message's key.
 const KEY_BITS: u32 = 40;
 
@@ -102,7 +105,7 @@ impl Fields {
         let seq = schema.add_u64_field(column::SEQ, FAST);
         let time = schema.add_i64_field(column::TIME, FAST);
         let number = schema.add_u64_field(column::NUMBER, FAST);
-        let sender = schema.add_text_field(column::SENDER, TextOptions::default().set_fast(None));
+        let sender = schema.add_text_field(column::SENDER, TextOptions::default() | FAST);
         let message = schema.add_u64_field(column::MESSAGE, FAST);
         let fields = Fields {
             body,
@@ -198,6 +201,17 @@ pub(super) enum Borrowed<'a> {
 }
 
 impl EventDocument {
+    /// Stands for an event that cannot be read.
+    pub(super) fn missing(fields: &Fields, seq: u64) -> EventDocument {
+        let values = vec![
+            (fields.seq, Owned::U64(seq)),
+            (fields.time, Owned::I64(0)),
+            (fields.number, Owned::U64(0)),
+            (fields.kind, Owned::U64(NO_KIND)),
+        ];
+        EventDocument { values }
+    }
+
     /// The document of an event.
     ///
     /// # Errors

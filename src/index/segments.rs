@@ -79,7 +79,7 @@ impl Segment {
         })
     }
 
-    /// Seq of document 0 minus the number of others.
+    /// Seq of the last document.
     pub(super) fn oldest(&self) -> u64 {
         self.newest + 1 - u64::from(self.reader.max_doc())
     }
@@ -88,12 +88,6 @@ impl Segment {
     #[inline]
     pub(super) fn seq(&self, doc: DocId) -> u64 {
         self.newest - u64::from(doc)
-    }
-
-    /// Time of a document.
-    #[inline]
-    pub(super) fn time(&self, doc: DocId) -> i64 {
-        self.times.values.get_val(doc)
     }
 
     /// First document of a log of this size; `None` = the segment is newer than that.

@@ -157,7 +157,9 @@ impl Line {
         } else {
             "other"
         };
-        tracing::info!(
+        tracing::event!(
+            target: "greffier::access",
+            tracing::Level::INFO,
             http.method = method,
             http.route = %self.route,
             http.status = self.status,

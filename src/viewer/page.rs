@@ -17,6 +17,7 @@ use super::{Viewer, assets, links};
 use crate::archive::ArchiveError;
 use crate::connector::HealthState;
 use crate::health::Vitals;
+use crate::index::IndexError;
 
 /// What the layout needs: the member `shell` of every page's template.
 #[derive(Clone, Debug)]
@@ -230,6 +231,17 @@ impl From<ArchiveError> for PageError {
         }
         tracing::error!(%error, "a page cannot be made");
         PageError::Internal
+    }
+}
+
+impl From<IndexError> for PageError {
+    fn from(error: IndexError) -> PageError {
+        if let IndexError::Archive(error) = error {
+            return error.into();
+        }
+        // It is made anew by itself where it is damaged.
+        tracing::warn!(%error, "the search index cannot answer");
+        PageError::Unavailable { why: "The search index cannot answer at the moment.".into() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What holds for every page, asked of the whole router.
 
+pub(crate) mod story;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use tower_service::Service;
@@ -66,6 +68,21 @@ pub(crate) fn empty() -> (tempfile::TempDir, Arc<Viewer>) {
     let options = Options { hosts: vec!["archive.contoso.com".into()], ..Options::default() };
     let viewer = Viewer::at_rest(dir.path(), clock(), options).expect("a viewer");
     (dir, Arc::new(viewer))
+}
+
+/// The story's archive with its viewer.
+pub(crate) fn told() -> (tempfile::TempDir, Arc<Viewer>) {
+    let dir = tempfile::tempdir().expect("a folder");
+    block_on(story::write(dir.path(), story::scripts()));
+    let viewer = Viewer::at_rest(dir.path(), clock(), Options::default()).expect("a viewer");
+    (dir, Arc::new(viewer))
+}
+
+/// The part of a page between `<main` and `</main>`, with the archive's random parts made equal.
+pub(crate) fn main_of(page: &str) -> String {
+    let from = page.find("<main").expect("a main part");
+    let to = page.find("</main>").expect("its end");
+    page[from..to].lines().map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

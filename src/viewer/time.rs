@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, Offset, SecondsFormat, TimeZone};
+use chrono::{DateTime, Datelike, Days, NaiveDate, Offset, SecondsFormat, TimeZone};
 use chrono_tz::Tz;
 
 use crate::model::Timestamp;
@@ -74,14 +74,16 @@ pub fn length(time: Duration) -> String {
     }
 }
 
-/// From when to when: `09:30–10:15`, with dates where they differ; an open end is `09:30–`.
+/// From when to when, to stand under the first day's name: `09:30–10:15`, `since 09:30`, `23:40 – 22 Nov, 00:10`.
 pub fn span(from: Timestamp, to: Option<Timestamp>, zone: Tz) -> String {
     let start = clock(from, zone);
-    match to {
-        None => format!("{start}–"),
-        Some(to) if date(from, zone) == date(to, zone) => format!("{start}–{}", clock(to, zone)),
-        Some(to) => format!("{} – {}", date_time(from, zone), date_time(to, zone)),
+    let Some(to) = to else { return format!("since {start}") };
+    let (first, last) = (local(from, zone), local(to, zone));
+    if first.date_naive() == last.date_naive() {
+        return format!("{start}–{}", clock(to, zone));
     }
+    let pattern = if first.year() == last.year() { "%-d %b, %H:%M" } else { "%-d %b %Y, %H:%M" };
+    format!("{start} – {}", last.format(pattern))
 }
 
 /// The first moment of a day in a zone (which need not be midnight where clocks change at midnight).
@@ -162,8 +164,9 @@ mod tests {
     fn spans_and_lengths_are_short() {
         let from = at("2026-11-21T09:30:00Z");
         assert_eq!(span(from, Some(at("2026-11-21T10:15:59Z")), Tz::UTC), "09:30–10:15");
-        assert_eq!(span(from, None, Tz::UTC), "09:30–");
-        assert_eq!(span(from, Some(at("2026-11-22T00:10:00Z")), Tz::UTC), "21 Nov 2026, 09:30 – 22 Nov 2026, 00:10");
+        assert_eq!(span(from, None, Tz::UTC), "since 09:30");
+        assert_eq!(span(from, Some(at("2026-11-22T00:10:00Z")), Tz::UTC), "09:30 – 22 Nov, 00:10");
+        assert_eq!(span(from, Some(at("2027-01-02T00:10:00Z")), Tz::UTC), "09:30 – 2 Jan 2027, 00:10");
         let lengths = [12, 45 * 60, 65 * 60, 3 * 86_400 + 4 * 3600].map(|s| length(Duration::from_secs(s)));
         assert_eq!(lengths.join("|").replace('\u{a0}', " "), "12 s|45 min|1 h 05 min|3 d 4 h");
     }

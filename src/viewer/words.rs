@@ -1,5 +1,6 @@
 //! Numbers and names as pages write them.
 
+use crate::archive::reader::Conversation;
 use crate::harmless;
 use crate::model::Person;
 
@@ -32,6 +33,47 @@ pub fn named(name: Option<&str>, id: &str) -> String {
     harmless::one_line(told.unwrap_or(address(id)))
 }
 
+/// Names of the first few people in order, and how many more there are; harmless. Each name is isolated, so that one
+/// written from right to left does not turn the list around.
+pub fn people(people: &[Person], most: usize) -> String {
+    // One more is no longer than saying that there is one more.
+    let shown = if people.len() == most + 1 { most + 1 } else { most };
+    let mut text = people.iter().take(shown).map(|one| isolated(&name(one))).collect::<Vec<_>>().join(", ");
+    if people.len() > shown {
+        text.push_str(&format!(" and {} more", count((people.len() - shown) as u64)));
+    }
+    text
+}
+
+/// A text between characters that keep its direction to itself.
+pub fn isolated(text: &str) -> String {
+    format!("\u{2068}{text}\u{2069}")
+}
+
+/// A subject fit to be shown; `None` if there is none to see.
+pub fn subject(subject: Option<&str>) -> Option<String> {
+    let text = subject.map(str::trim).filter(|text| !text.is_empty())?;
+    Some(harmless::one_line(text))
+}
+
+/// What a conversation is called in lists: its subject, else who took part; harmless.
+pub fn title(conversation: &Conversation) -> String {
+    let named = || match people(&conversation.participants, 5) {
+        names if names.is_empty() => "No subject, nobody named".to_owned(),
+        names => names,
+    };
+    subject(conversation.subject.as_deref()).unwrap_or_else(named)
+}
+
+/// What people call a platform.
+pub fn platform(kind: &str) -> String {
+    match kind {
+        "ucwa" => "Skype for Business".to_owned(),
+        "teams" => "Microsoft Teams".to_owned(),
+        other => harmless::one_line(other),
+    }
+}
+
 /// An address without the scheme that says nothing to people.
 pub fn address(id: &str) -> &str {
     id.strip_prefix("sip:").unwrap_or(id)
@@ -47,6 +89,15 @@ mod tests {
         assert_eq!(shown.replace('\u{202f}', "_"), "0|999|1_000|1_234_567");
         assert_eq!(plural(1, "message"), "1\u{a0}message");
         assert_eq!(plural(1200, "message"), "1\u{202f}200\u{a0}messages");
+    }
+
+    #[test]
+    fn long_lists_of_people_are_cut() {
+        let person = |id: &str| Person { id: id.to_owned(), name: None };
+        let all = ["a", "b", "c", "d"].map(person);
+        assert_eq!(people(&all, 2), "\u{2068}a\u{2069}, \u{2068}b\u{2069} and 2 more");
+        assert_eq!(people(&all, 3).replace(['\u{2068}', '\u{2069}'], ""), "a, b, c, d");
+        assert_eq!(people(&[], 3), "");
     }
 
     #[test]

@@ -16,7 +16,7 @@ const PAGE: usize = 1000;
 pub(super) fn compare(rows: &Rows, tell: &mut dyn FnMut(Finding), progress: &mut dyn FnMut(u64)) {
     match rebuilt(rows, progress) {
         Ok(fresh) => {
-            for table in projection::TABLES {
+            for table in projection::tables(rows.reader.version()) {
                 if let Err(error) = table_drift(rows.conn(), &fresh, table, tell) {
                     tell(Finding::of(FindingKind::Unreadable, format!("projection {table} cannot be read ({error})")));
                 }
@@ -58,7 +58,8 @@ fn rebuilt(rows: &Rows, progress: &mut dyn FnMut(u64)) -> Result<Connection, Tro
 /// How rows of a projection are ordered: by its key, the first columns of it.
 fn key_columns(table: &str) -> usize {
     match table {
-        "participant" | "message_state" => 2,
+        "message_change" => 3,
+        "participant" | "message_state" | "day" | "conversation_day" | "name" => 2,
         _ => 1,
     }
 }

@@ -1,9 +1,9 @@
 //! Conversations, who took part, and how complete the record is.
 
-use rusqlite::{OptionalExtension, Row, ToSql, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::{Page, Reader, broken};
+use super::{Reader, broken};
 use crate::archive::ArchiveError;
 use crate::archive::number::N;
 use crate::archive::writer::Trouble;
@@ -68,13 +68,16 @@ pub struct ConversationFilter {
     pub participant: Option<String>,
     /// Name of the connector.
     pub connector: Option<String>,
-}
-
-/// Where the next page of conversations starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConversationPosition {
-    started_at: i64,
-    number: i64,
+    /// Kind of the connector.
+    pub platform: Option<String>,
+    /// The newest subject contains this; case does not count.
+    pub subject: Option<String>,
+    /// Somebody with exactly this address joined or acted.
+    pub person: Option<String>,
+    /// Whether it goes on.
+    pub state: Option<ConversationState>,
+    /// Whether its record is whole.
+    pub coverage: Option<Coverage>,
 }
 
 /// One stay of one person.
@@ -88,24 +91,12 @@ pub struct Attendance {
     pub left_at: Option<Timestamp>,
 }
 
-/// A person across all conversations of a platform address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PersonRow {
-    /// The platform's stable address.
-    pub id: String,
-    /// The newest name told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Number of conversations.
-    pub conversations: u64,
-}
+/// Columns of [`conversation_of`].
+pub(super) const COLUMNS: &str =
+    "c.number, i.id, n.name, n.platform, c.subject, c.live, c.started_at, c.ended_at, c.messages,
+        c.recorded AND c.gaps = 0 AND (c.covered OR NOT c.live)";
 
-const CONVERSATION: &str =
-    "SELECT c.number, i.id, n.name, n.platform, c.subject, c.live, c.started_at, c.ended_at, c.messages,
-        c.recorded AND c.gaps = 0 AND (c.covered OR NOT c.live)
-    FROM conversation c JOIN conversation_id i ON i.number = c.number JOIN connector n ON n.id = c.connector";
-
-fn conversation_of(row: &Row<'_>) -> Result<(i64, Conversation), Trouble> {
+pub(super) fn conversation_of(row: &Row<'_>) -> Result<(i64, Conversation), Trouble> {
     let number: i64 = row.get(0)?;
     let id: String = row.get(1)?;
     let id = ConversationId::parse(&id).ok_or_else(|| broken("conversation_id", number, "malformed id"))?;
@@ -125,72 +116,16 @@ fn conversation_of(row: &Row<'_>) -> Result<(i64, Conversation), Trouble> {
 }
 
 impl Reader {
-    /// Conversations by start, oldest first, at most `limit`, after `after`.
-    ///
-    /// # Errors
-    /// What SQLite says, or a damaged row.
-    pub fn conversations(
-        &self,
-        filter: &ConversationFilter,
-        after: Option<ConversationPosition>,
-        limit: usize,
-    ) -> Result<Page<Conversation, ConversationPosition>, ArchiveError> {
-        let mut sql = format!("{CONVERSATION} WHERE (c.started_at, c.number) > (?1, ?2)");
-        let after = after.unwrap_or(ConversationPosition { started_at: i64::MIN, number: i64::MIN });
-        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(after.started_at), Box::new(after.number)];
-        let mut needs = |condition: &str, value: Box<dyn ToSql>| {
-            values.push(value);
-            sql.push_str(" AND ");
-            sql.push_str(&condition.replace("?#", &format!("?{}", values.len())));
-        };
-        if let Some(since) = filter.since {
-            needs("c.last_at >= ?#", Box::new(since.micros()));
-        }
-        if let Some(until) = filter.until {
-            needs("c.first_at < ?#", Box::new(until.micros()));
-        }
-        if let Some(connector) = &filter.connector {
-            needs("n.name = ?#", Box::new(connector.clone()));
-        }
-        sql.push_str(" ORDER BY c.started_at, c.number");
-        let wanted = filter.participant.as_ref().map(|p| p.to_lowercase());
-        let mut page = Page { rows: Vec::new(), next: None };
-        let mut read = || -> Result<(), Trouble> {
-            let mut statement = self.conn.prepare(&sql)?;
-            let mut rows = statement.query(rusqlite::params_from_iter(values.iter().map(|v| &**v)))?;
-            while let Some(row) = rows.next()? {
-                let (number, mut conversation) = conversation_of(row)?;
-                conversation.participants = self.participants(number)?;
-                // Names are compared here and not in SQL, whose lower() knows ASCII only.
-                let there = wanted.as_ref().is_none_or(|wanted| {
-                    conversation.participants.iter().any(|person| {
-                        person.id.to_lowercase().contains(wanted)
-                            || person.name.as_ref().is_some_and(|name| name.to_lowercase().contains(wanted))
-                    })
-                });
-                if !there {
-                    continue;
-                }
-                let position = ConversationPosition { started_at: conversation.started_at.micros(), number };
-                page.rows.push(conversation);
-                if page.rows.len() >= limit {
-                    page.next = Some(position);
-                    break;
-                }
-            }
-            Ok(())
-        };
-        read().map_err(|e| e.told(|| format!("read conversations of archive {}", self.path.display())))?;
-        Ok(page)
-    }
-
     /// One conversation.
     ///
     /// # Errors
     /// What SQLite says, or a damaged row.
     pub fn conversation(&self, id: &ConversationId) -> Result<Option<Conversation>, ArchiveError> {
         let read = || -> Result<Option<Conversation>, Trouble> {
-            let mut statement = self.conn.prepare_cached(&format!("{CONVERSATION} WHERE i.id = ?1"))?;
+            let mut statement = self.conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM conversation c JOIN conversation_id i ON i.number = c.number
+                 JOIN connector n ON n.id = c.connector WHERE i.id = ?1"
+            ))?;
             let mut rows = statement.query([id.as_str()])?;
             let Some(row) = rows.next()? else { return Ok(None) };
             let (number, mut conversation) = conversation_of(row)?;
@@ -222,7 +157,7 @@ impl Reader {
         read().map_err(|e| e.told(|| format!("read conversations of archive {}", self.path.display())))
     }
 
-    fn participants(&self, number: i64) -> rusqlite::Result<Vec<Person>> {
+    pub(super) fn participants(&self, number: i64) -> rusqlite::Result<Vec<Person>> {
         let mut statement = self.conn.prepare_cached(
             "SELECT person, name FROM participant WHERE conversation = ?1 ORDER BY first_seq, person",
         )?;
@@ -298,24 +233,5 @@ impl Reader {
         let Some((live, spans)) = read().map_err(|e| self.failed("read coverage from", e))? else { return Ok(None) };
         let gaps: Vec<Gap> = self.gaps_of(id)?.into_iter().map(|(_, gap)| gap).collect();
         Ok(Some(statement(&spans, &gaps, live)))
-    }
-
-    /// Everybody who ever took part, by address, after the address `after`, at most `limit`.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn people(&self, after: Option<&str>, limit: usize) -> Result<Vec<PersonRow>, ArchiveError> {
-        let read = || -> rusqlite::Result<Vec<PersonRow>> {
-            // The bare column beside max() is the one of the row with the maximum.
-            let mut statement = self.conn.prepare_cached(
-                "SELECT person, name, count(*), max(iif(name IS NULL, -1, first_seq)) FROM participant
-                 WHERE person > coalesce(?1, '') GROUP BY person ORDER BY person LIMIT ?2",
-            )?;
-            let rows = statement.query_map(params![after, N::of(limit)], |row| {
-                Ok(PersonRow { id: row.get(0)?, name: row.get(1)?, conversations: row.get::<_, N>(2)?.0 })
-            })?;
-            rows.collect()
-        };
-        read().map_err(|e| self.failed("read people from", e))
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Reader, broken};
+use super::{Position, Reader, broken};
 use crate::archive::ArchiveError;
 use crate::archive::number::N;
 use crate::archive::projection::{BLOCK, Entry};
@@ -22,13 +22,6 @@ pub enum Order {
     Capture,
 }
 
-/// Where the next page starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    second: i64,
-    seq: u64,
-}
-
 /// A page of a long answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T, P = Position> {
@@ -39,7 +32,7 @@ pub struct Page<T, P = Position> {
 }
 
 /// Columns of [`event_of`].
-const EVENT: &str =
+pub(super) const EVENT: &str =
     "e.seq, i.id, n.name, n.platform, e.kind, e.source_time, e.recorded_at, c.canonical, e.leaf, e.second
     FROM event e JOIN connector n ON n.id = e.connector LEFT JOIN conversation_id i ON i.number = e.conversation
     LEFT JOIN content c ON c.seq = e.seq";
@@ -210,7 +203,11 @@ impl Reader {
         EventPages::new(move |reader, after| reader.events_between(since, until, after, EventPages::PAGE), self)
     }
 
-    fn event_rows(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<(Event, i64)>, ArchiveError> {
+    pub(super) fn event_rows(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<Vec<(Event, i64)>, ArchiveError> {
         let read = || -> Result<Vec<(Event, i64)>, Trouble> {
             let mut statement = self.conn.prepare_cached(sql)?;
             let mut rows = statement.query(params)?;

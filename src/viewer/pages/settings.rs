@@ -65,8 +65,8 @@ async fn settings(
         back,
         now: Moment::new(now, prefs.zone),
         archive_zone: label(viewer.options.zone, now),
-        utc_chosen: prefs.chosen && prefs.zone == Tz::UTC,
-        areas: areas(prefs.chosen.then_some(prefs.zone)),
+        utc_chosen: prefs.zone == Tz::UTC,
+        areas: areas(prefs.zone),
         shell: Shell::new(&viewer, prefs, "settings", "Time zone"),
     };
     Ok(html(page, Cache::Never))
@@ -89,15 +89,12 @@ fn keep(zone: &str, back: &str) -> Result<Response, PageError> {
 }
 
 /// Every zone of the IANA database that is named after a place, by area.
-fn areas(chosen: Option<Tz>) -> Vec<Area> {
+fn areas(chosen: Tz) -> Vec<Area> {
     let mut areas: Vec<Area> = Vec::new();
     for zone in TZ_VARIANTS {
         let Some((area, place)) = zone.name().split_once('/') else { continue };
-        let entry = Zone {
-            name: zone.name(),
-            label: place.replace('_', " ").replace('/', " / "),
-            chosen: chosen == Some(zone),
-        };
+        let entry =
+            Zone { name: zone.name(), label: place.replace('_', " ").replace('/', " / "), chosen: chosen == zone };
         match areas.iter_mut().find(|known| known.name == area) {
             Some(known) => known.zones.push(entry),
             None => areas.push(Area { name: area.to_owned(), zones: vec![entry] }),
@@ -105,4 +102,31 @@ fn areas(chosen: Option<Tz>) -> Vec<Area> {
     }
     areas.sort_by(|a, b| a.name.cmp(&b.name));
     areas
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::viewer::tests::{ask, block_on, get, told};
+
+    #[test]
+    fn a_choice_is_remembered_and_can_be_forgotten() {
+        let (_dir, viewer) = told();
+        block_on(async {
+            let page = get(&viewer, "/settings?back=/people%3Fname%3Dx").await.text();
+            assert!(page.contains("<option value=\"Asia/Tokyo\">Tokyo</option>"), "{page}");
+            assert!(page.contains("href=\"/people?name=x\""), "{page}");
+            let got = get(&viewer, "/settings?keep=Asia/Tokyo&back=/people%3Fname%3Dx").await;
+            assert_eq!((got.status, got.header("location").as_str()), (303, "/people?name=x"));
+            let cookie = got.header("set-cookie");
+            assert_eq!(cookie, "tz=Asia%2FTokyo; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly");
+            let kept = cookie.split(';').next().expect("a pair");
+            let page = ask(&viewer, "GET", "/", &[("cookie", kept)]).await.text();
+            assert!(page.contains("Times in Asia/Tokyo, UTC+09:00"), "{page}");
+            assert!(page.contains("datetime=\"2026-11-21T20:00:00.000+09:00\""), "{page}");
+            let got = get(&viewer, "/settings?keep=&back=//evil.example").await;
+            assert_eq!((got.status, got.header("location").as_str()), (303, "/"));
+            assert!(got.header("set-cookie").starts_with("tz=; Path=/; Max-Age=0;"));
+            assert_eq!(get(&viewer, "/settings?keep=Mars%0d%0aX:%20y").await.status, 400);
+        });
+    }
 }

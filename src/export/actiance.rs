@@ -1,0 +1,427 @@
+//! Actiance (Smarsh, "Vantage") XML: one `Conversation` per room and day, for archives of communications.
+//!
+//! People come and go as entries and leaves, and the two balance: whoever is there at the start of a day enters with it,
+//! whoever is there at its end leaves with it. What the format has no element for is said by the recorder, as a bot. Files
+//! are not in the archive, so their transfers are told as failed, and `warning.txt` lists them.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+
+use super::rsmf::recorder;
+use super::slice::people::{mail_of, short};
+use super::slice::{Limits, Messages, Slice, Target, called, each_slice, joins, time_of, zone_of};
+use super::text::line::Lines;
+use super::xml::Xml;
+use super::{Container, ExportError, Files, Format, LeftOut, Seen, Source, Written};
+use crate::harmless::one_line;
+use crate::model::{Event, Kind, Person, Timestamp};
+
+/// The format `actiance`.
+pub struct Actiance;
+
+/// So many lines of a kind stand in `warning.txt`; after that only their number.
+const MOST_WARNINGS: usize = 1000;
+
+impl Format for Actiance {
+    fn name(&self) -> &'static str {
+        "actiance"
+    }
+
+    fn extension(&self) -> &'static str {
+        "xml"
+    }
+
+    fn media_type(&self) -> &'static str {
+        "application/xml; charset=utf-8"
+    }
+
+    fn about(&self) -> &'static str {
+        "Actiance (Smarsh) XML for archives: one conversation element per room and day"
+    }
+
+    fn container(&self) -> Container {
+        Container::Many
+    }
+
+    fn left_out(&self, written: &Written) -> Vec<LeftOut> {
+        let mut left = Vec::new();
+        let mut put = |what: &str, count: u64, why: &str| {
+            if count > 0 {
+                left.push(LeftOut { what: what.into(), count, why: why.into() });
+            }
+        };
+        put(
+            "attachment",
+            written.attachments,
+            "the archive has what was told about files, not their bytes; told as failed transfers",
+        );
+        put(
+            "platform.event",
+            written.of_kind(Kind::PlatformEvent),
+            "protocol details without a place in this format; `jsonl` has them",
+        );
+        put("HTML form of a message", written.html, "the format has plain text only; `jsonl` has both forms");
+        put("link of a reply", written.replies, "the format has no threads; `rsmf` and `jsonl` have them");
+        left
+    }
+
+    fn write_files(&self, source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        let mut warnings = Warnings::default();
+        files.file("actiance_export.xml", &mut |out| {
+            let mut xml = Xml::new(out)?;
+            xml.open("FileDump", &[("xmlns:xsi", "http://www.w3.org/2001/XMLSchema-instance")])?;
+            let mut room: Option<Room> = None;
+            each_slice(source, zone_of(source), Limits::default(), &mut |slice| {
+                let mut open = match room.take() {
+                    Some(open) => open,
+                    None => Room::open(slice, &mut xml, &mut warnings)?,
+                };
+                open.take(slice, &mut xml, &mut warnings)?;
+                match slice.part == slice.parts {
+                    true => open.close(&mut xml)?,
+                    false => room = Some(open),
+                }
+                slice.events.iter().try_for_each(&mut *seen)
+            })?;
+            xml.close("FileDump")?;
+            warnings.replaced = xml.finish()?;
+            Ok(())
+        })?;
+        match warnings.is_empty() {
+            true => Ok(()),
+            false => files.file("warning.txt", &mut |out| warnings.write(out)),
+        }
+    }
+}
+
+/// A day of a conversation whose element is open.
+struct Room {
+    start: Timestamp,
+    end: Timestamp,
+    /// Who enters, when, and leaves, when; `None` = with the end.
+    entries: Vec<(Person, Timestamp, Option<Timestamp>)>,
+    bot: Person,
+    lines: Lines,
+}
+
+fn epoch(at: Timestamp) -> String {
+    at.millis().max(0).to_string()
+}
+
+fn login(person: &Person) -> String {
+    mail_of(&person.id).map_or_else(|| one_line(&person.id), str::to_owned)
+}
+
+impl Room {
+    fn open(slice: &Slice, xml: &mut Xml<'_>, warnings: &mut Warnings) -> Result<Room, ExportError> {
+        let start = slice.first_at();
+        let bot = recorder(slice);
+        let mut entries = vec![(bot.clone(), start, None)];
+        for stay in &slice.room.stays {
+            let over = stay.left_at.is_some_and(|left| left < start);
+            if stay.joined_at < slice.day.to && !over {
+                let left = stay.left_at.filter(|left| *left < slice.day.to);
+                entries.push((stay.person.clone(), stay.joined_at.max(start), left));
+            }
+        }
+        for person in slice.acting.iter() {
+            if entries.iter().all(|(known, ..)| known.id != person.id) {
+                entries.push((person.clone(), start, None));
+            }
+        }
+        entries.sort_by_key(|(_, at, _)| *at);
+        let title = slice.room.title();
+        xml.open("Conversation", &[("Perspective", &short(&title, 200))])?;
+        xml.leaf("RoomID", &format!("conversation - {}", slice.room.key()))?;
+        xml.leaf("StartTimeUTC", &epoch(start))?;
+        let mut room = Room { start, end: slice.last_at(), entries, bot, lines: Lines::default() };
+        for (person, at, _) in &room.entries {
+            room.presence("ParticipantEntered", person, *at, xml)?;
+        }
+        room.introduce(slice, xml)?;
+        if let Some(coverage) = slice.room.coverage.as_ref().filter(|coverage| !coverage.is_complete()) {
+            warnings.incomplete.add(|| format!("{}: {}", slice.room.key(), one_line(&coverage.to_string())));
+        }
+        Ok(room)
+    }
+
+    fn presence(&self, element: &str, person: &Person, at: Timestamp, xml: &mut Xml<'_>) -> Result<(), ExportError> {
+        xml.open(element, &[])?;
+        xml.leaf("LoginName", &login(person))?;
+        xml.leaf("UserType", self.user_type(person))?;
+        xml.leaf("DateTimeUTC", &epoch(at))?;
+        if let Some(address) = mail_of(&person.id) {
+            xml.leaf("CorporateEmailID", address)?;
+        }
+        xml.close(element)
+    }
+
+    fn user_type(&self, person: &Person) -> &'static str {
+        if person.id == self.bot.id { "bot" } else { "user" }
+    }
+
+    /// What the recorder says first: how complete the record is, and the names of people, for whom the format has
+    /// addresses only.
+    fn introduce(&self, slice: &Slice, xml: &mut Xml<'_>) -> Result<(), ExportError> {
+        let mut text = format!("Day: {} in the zone {}\n", slice.day.date, slice.zone);
+        if let Some(coverage) = &slice.room.coverage {
+            text.push_str(&format!("Record of the whole conversation: {}\n", one_line(&coverage.to_string())));
+        }
+        let others = self.entries.iter().filter(|(person, ..)| person.id != self.bot.id);
+        let names: Vec<String> =
+            others.map(|(person, ..)| one_line(&format!("{} <{}>", called(person), person.id))).collect();
+        text.push_str(&format!(
+            "Taking part: {}",
+            if names.is_empty() { "nobody told".into() } else { names.join(", ") }
+        ));
+        let id = format!("{}.{}", slice.room.key(), slice.day.date);
+        message(xml, &Said { id, by: &self.bot, user_type: "bot", at: self.start, update: None, text: &text })
+    }
+
+    fn take(&mut self, slice: &Slice, xml: &mut Xml<'_>, warnings: &mut Warnings) -> Result<(), ExportError> {
+        self.end = self.end.max(slice.last_at());
+        let mut versions = Versions::of(slice);
+        for (index, event) in slice.events.iter().enumerate() {
+            match event.kind {
+                Kind::MessageSent | Kind::MessageEdited | Kind::MessageDeleted => {
+                    versions.write(index, self, xml)?;
+                    self.files(event, xml, warnings)?;
+                }
+                Kind::ParticipantJoined if joins(event).is_some() => {}
+                Kind::ParticipantLeft | Kind::PlatformEvent => {}
+                _ => {
+                    let said = match (event.kind, &event.content.gap) {
+                        (Kind::CaptureGap, Some(gap)) => format!(
+                            "GAP from {} to {}: {}. Something may be missing here.",
+                            gap.from,
+                            gap.to,
+                            one_line(&gap.cause)
+                        ),
+                        _ => self.lines.said(event),
+                    };
+                    let said = said.strip_prefix("- ").unwrap_or(&said);
+                    let (id, at) = (format!("event-{}", event.seq), time_of(event));
+                    message(xml, &Said { id, by: &self.bot, user_type: "bot", at, update: None, text: said })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self, event: &Event, xml: &mut Xml<'_>, warnings: &mut Warnings) -> Result<(), ExportError> {
+        let Some(sent) = &event.content.message else { return Ok(()) };
+        let by = event.content.actor.as_ref().unwrap_or(&self.bot);
+        for (n, attachment) in sent.attachments.iter().enumerate() {
+            let user_name = one_line(attachment.name.as_deref().unwrap_or("file without name"));
+            let name = format!("files/{}-{}", event.seq, n + 1);
+            for element in ["FileTransferStarted", "FileTransferEnded"] {
+                xml.open(element, &[])?;
+                xml.leaf("LoginName", &login(by))?;
+                xml.leaf("DateTimeUTC", &epoch(time_of(event)))?;
+                xml.leaf("UserFileName", &user_name)?;
+                xml.leaf("FileName", &name)?;
+                if element == "FileTransferEnded" {
+                    xml.leaf("Status", "Failed")?;
+                }
+                xml.close(element)?;
+            }
+            warnings.files.add(|| format!("{name}: {}", one_line(&super::slice::plain::attached(attachment))));
+        }
+        Ok(())
+    }
+
+    fn close(self, xml: &mut Xml<'_>) -> Result<(), ExportError> {
+        let entered = self.entries.iter().map(|(_, at, _)| *at).max();
+        let end = self.end.max(entered.unwrap_or(self.end));
+        let mut leaves: Vec<(&Person, Timestamp)> =
+            self.entries.iter().map(|(person, at, left)| (person, left.unwrap_or(end).max(*at))).collect();
+        leaves.sort_by_key(|(_, at)| *at);
+        let end = leaves.last().map_or(end, |(_, at)| end.max(*at));
+        for (person, at) in leaves {
+            self.presence("ParticipantLeft", person, at, xml)?;
+        }
+        xml.leaf("EndTimeUTC", &epoch(end))?;
+        xml.close("Conversation")
+    }
+}
+
+/// One `Message`.
+struct Said<'s> {
+    id: String,
+    by: &'s Person,
+    user_type: &'s str,
+    at: Timestamp,
+    /// Kind of update, its time, and where an old version leads.
+    update: Option<(&'s str, Timestamp, Option<&'s str>)>,
+    text: &'s str,
+}
+
+fn message(xml: &mut Xml<'_>, said: &Said<'_>) -> Result<(), ExportError> {
+    xml.open("Message", &[])?;
+    xml.leaf("MessageId", &said.id)?;
+    xml.leaf("LoginName", &login(said.by))?;
+    xml.leaf("UserType", said.user_type)?;
+    xml.leaf("DateTimeUTC", &epoch(said.at))?;
+    if let Some((kind, at, newer)) = said.update {
+        xml.leaf("UpdatedType", kind)?;
+        xml.leaf("UpdatedDateTimeUTC", &epoch(at))?;
+        if let Some(newer) = newer {
+            xml.leaf("EditedNewMsgId", newer)?;
+        }
+    }
+    xml.leaf("Content", said.text)?;
+    xml.close("Message")
+}
+
+/// Which version of its message each event of a slice brings, and which comes next.
+struct Versions<'s> {
+    slice: &'s Slice,
+    messages: Messages<'s>,
+    /// By index of an event: the index of the edit that replaces its text within the slice.
+    replaced_by: HashMap<usize, usize>,
+    /// By index of a change: the event that brought the text until then.
+    before: HashMap<usize, usize>,
+    /// Messages of earlier slices that were repeated.
+    repeated: HashSet<u64>,
+}
+
+impl<'s> Versions<'s> {
+    fn of(slice: &'s Slice) -> Versions<'s> {
+        let messages = slice.messages();
+        let mut newest: HashMap<(&str, Option<usize>), usize> = HashMap::new();
+        let (mut replaced_by, mut before) = (HashMap::new(), HashMap::new());
+        for (index, event) in slice.events.iter().enumerate() {
+            let Some(message) = &event.content.message else { continue };
+            let sent = match event.kind {
+                Kind::MessageSent => Some(index),
+                Kind::MessageEdited | Kind::MessageDeleted => match messages.changed_by(index) {
+                    Some(Target::Here(sent)) => Some(sent),
+                    _ => None,
+                },
+                _ => continue,
+            };
+            let key = (message.id.as_str(), sent);
+            let known = newest.get(&key).copied().or(sent.filter(|sent| *sent != index));
+            if let Some(known) = known {
+                before.insert(index, known);
+            }
+            if event.kind == Kind::MessageEdited
+                && let Some(known) = known
+            {
+                replaced_by.insert(known, index);
+            }
+            if event.kind != Kind::MessageDeleted {
+                newest.insert(key, index);
+            }
+        }
+        Versions { slice, messages, replaced_by, before, repeated: HashSet::new() }
+    }
+
+    fn text(&self, index: usize) -> &'s str {
+        self.slice.events[index].content.message.as_ref().map_or("", |message| &message.text)
+    }
+
+    fn write(&mut self, index: usize, room: &Room, xml: &mut Xml<'_>) -> Result<(), ExportError> {
+        let event = &self.slice.events[index];
+        let Some(sent) = &event.content.message else { return Ok(()) };
+        let id = one_line(&sent.id);
+        let messages = self.messages.changed_by(index);
+        let (by, at) = match messages {
+            Some(Target::Here(first)) => {
+                let first = &self.slice.events[first];
+                (first.content.actor.as_ref(), time_of(first))
+            }
+            Some(Target::Earlier(earlier)) => (earlier.actor.as_ref(), earlier.at),
+            _ => (event.content.actor.as_ref(), time_of(event)),
+        };
+        let by = by.unwrap_or(&room.bot);
+        let user_type = room.user_type(by);
+        if let (Kind::MessageEdited, Some(Target::Earlier(earlier))) = (event.kind, messages)
+            && self.repeated.insert(earlier.seq.0)
+        {
+            let old = format!("{id}.{}", earlier.seq);
+            let update = Some(("EditedOriginalMsg", time_of(event), Some(id.as_str())));
+            message(xml, &Said { id: old, by, user_type, at, update, text: &earlier.text })?;
+        }
+        if event.kind == Kind::MessageDeleted {
+            let until_then = match (self.before.get(&index), messages) {
+                (Some(before), _) => self.text(*before),
+                (None, Some(Target::Earlier(earlier))) => &earlier.text,
+                _ => "",
+            };
+            let text = format!("delete {until_then}");
+            let update = Some(("Deleted", time_of(event), None));
+            return message(xml, &Said { id, by, user_type, at, update, text: &text });
+        }
+        let (own, update) = match self.replaced_by.get(&index) {
+            Some(newer) => {
+                let old = format!("{id}.{}", event.seq);
+                (old, Some(("EditedOriginalMsg", time_of(&self.slice.events[*newer]), Some(id.as_str()))))
+            }
+            None if event.kind == Kind::MessageEdited => (id.clone(), Some(("EditedNewMsg", time_of(event), None))),
+            None => (id.clone(), None),
+        };
+        message(xml, &Said { id: own, by, user_type, at, update, text: &sent.text })
+    }
+}
+
+/// What a recipient has to know is missing.
+#[derive(Default)]
+struct Warnings {
+    files: Few,
+    incomplete: Few,
+    replaced: u64,
+}
+
+/// The first of many lines, and how many they are.
+#[derive(Default)]
+struct Few {
+    lines: Vec<String>,
+    count: usize,
+    last: Option<String>,
+}
+
+impl Few {
+    /// Adds a line, unless it is the same as the last.
+    fn add(&mut self, line: impl FnOnce() -> String) {
+        let line = line();
+        if self.last.as_ref() == Some(&line) {
+            return;
+        }
+        self.count += 1;
+        if self.lines.len() < MOST_WARNINGS {
+            self.lines.push(line.clone());
+        }
+        self.last = Some(line);
+    }
+
+    fn write(&self, what: &str, out: &mut dyn Write) -> std::io::Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        writeln!(out, "{what}: {}", self.count)?;
+        self.lines.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+        match self.count - self.lines.len() {
+            0 => writeln!(out),
+            more => writeln!(out, "  and {more} more\n"),
+        }
+    }
+}
+
+impl Warnings {
+    fn is_empty(&self) -> bool {
+        self.files.count == 0 && self.incomplete.count == 0 && self.replaced == 0
+    }
+
+    fn write(&self, out: &mut dyn Write) -> Result<(), ExportError> {
+        let mut write = || -> std::io::Result<()> {
+            self.files.write("Files that are not in the archive", out)?;
+            self.incomplete.write("Conversations whose record is incomplete", out)?;
+            if self.replaced > 0 {
+                writeln!(out, "Characters that XML cannot hold, told by number instead: {}", self.replaced)?;
+            }
+            Ok(())
+        };
+        write().map_err(ExportError::output)
+    }
+}

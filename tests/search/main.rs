@@ -1,0 +1,6 @@
+//! Search over real archives on real disks: what is found, in which order, and what the index survives.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod support;
+mod words;
