@@ -248,8 +248,8 @@ impl Pages {
     }
 
     fn margin(&mut self, seq: Seq, time: &str) -> Vec<(f32, Line)> {
-        let number = self.setter.one_line(&format!("{seq} "), Style::new(7.0, Ink::Faint), SEQ - LEFT + 30.0);
-        let time = self.setter.one_line(&format!("{time} "), SMALL, TEXT - TIME);
+        let number = self.setter.figures(&format!("{seq} "), Style::new(7.0, Ink::Faint));
+        let time = self.setter.figures(&format!("{time} "), SMALL);
         vec![((SEQ - number.width).max(12.0), number), (TIME, time)]
     }
 
@@ -301,7 +301,7 @@ impl Pages {
         self.begin(Role::Paragraph);
         let pad = |height, keep| Row { height, band: Some(Band::Gap), keep, ..Row::default() };
         self.push(pad(6.0, true));
-        let number = self.setter.one_line(&format!("{seq} "), Style::new(7.0, Ink::Alarm), SEQ);
+        let number = self.setter.figures(&format!("{seq} "), Style::new(7.0, Ink::Alarm));
         let first = vec![((SEQ - number.width).max(LEFT + 8.0), number)];
         let place = Place { left: TIME, right: RIGHT - 10.0, height: 14.0, band: Some(Band::Gap) };
         self.text(place, title, Style::new(10.0, Ink::Alarm).bold(), Direction::Ours, first);
