@@ -8,6 +8,7 @@
 //! Text of strangers is escaped by the templates and, where it stands in a line of ours, goes through
 //! [`crate::harmless`] first.
 
+pub mod api;
 pub mod assets;
 pub mod guard;
 pub mod links;
@@ -126,8 +127,8 @@ impl Viewer {
 /// Every page with its guards, and the recorder's health beside them (which keeps its own, stricter ones).
 pub fn router(viewer: Arc<Viewer>) -> Router {
     let health = health::routes(viewer.vitals.clone());
-    // `/api/v1` is nested here, within the same guards; below it errors are JSON.
-    let pages = pages::routes().merge(assets::routes()).fallback(page::not_found);
+    // Within the same guards; below `/api` errors are JSON.
+    let pages = pages::routes().merge(assets::routes()).merge(api::routes()).fallback(page::not_found);
     // From the inside outwards.
     let guarded = pages
         .layer(from_fn_with_state(Arc::clone(&viewer), guard::admit))
