@@ -26,9 +26,13 @@
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
 pub mod actiance;
+pub mod csv;
 pub mod files;
+pub mod html;
 pub mod jsonl;
+pub mod mail;
 pub mod manifest;
+pub mod markdown;
 pub mod output;
 mod proofs;
 mod readme;
@@ -37,6 +41,7 @@ pub mod seqs;
 pub mod slice;
 pub mod source;
 pub mod text;
+mod view;
 mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -245,7 +250,17 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &rsmf::Rsmf, &actiance::Actiance];
+pub static FORMATS: &[&dyn Format] = &[
+    &jsonl::JsonLines,
+    &text::Text,
+    &html::Html,
+    &markdown::Markdown,
+    &csv::Csv,
+    &mail::Eml,
+    &mail::Mbox,
+    &rsmf::Rsmf,
+    &actiance::Actiance,
+];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

@@ -50,8 +50,16 @@ impl Format for Actiance {
                 left.push(LeftOut { what: what.into(), count, why: why.into() });
             }
         };
-        put("attachment", written.attachments, "the archive has what was told about files, not their bytes; told as failed transfers");
-        put("platform.event", written.of_kind(Kind::PlatformEvent), "protocol details without a place in this format; `jsonl` has them");
+        put(
+            "attachment",
+            written.attachments,
+            "the archive has what was told about files, not their bytes; told as failed transfers",
+        );
+        put(
+            "platform.event",
+            written.of_kind(Kind::PlatformEvent),
+            "protocol details without a place in this format; `jsonl` has them",
+        );
         put("HTML form of a message", written.html, "the format has plain text only; `jsonl` has both forms");
         put("link of a reply", written.replies, "the format has no threads; `rsmf` and `jsonl` have them");
         left
@@ -162,7 +170,10 @@ impl Room {
         let others = self.entries.iter().filter(|(person, ..)| person.id != self.bot.id);
         let names: Vec<String> =
             others.map(|(person, ..)| one_line(&format!("{} <{}>", called(person), person.id))).collect();
-        text.push_str(&format!("Taking part: {}", if names.is_empty() { "nobody told".into() } else { names.join(", ") }));
+        text.push_str(&format!(
+            "Taking part: {}",
+            if names.is_empty() { "nobody told".into() } else { names.join(", ") }
+        ));
         let id = format!("{}.{}", slice.room.key(), slice.day.date);
         message(xml, &Said { id, by: &self.bot, user_type: "bot", at: self.start, update: None, text: &text })
     }
@@ -294,7 +305,9 @@ impl<'s> Versions<'s> {
             if let Some(known) = known {
                 before.insert(index, known);
             }
-            if event.kind == Kind::MessageEdited && let Some(known) = known {
+            if event.kind == Kind::MessageEdited
+                && let Some(known) = known
+            {
                 replaced_by.insert(known, index);
             }
             if event.kind != Kind::MessageDeleted {

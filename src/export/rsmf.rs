@@ -17,8 +17,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::slice::people::{listed, mail_of, mailbox, short};
-use super::slice::{Limits, Slice, called, each_slice, plain};
 use super::slice::zone_of;
+use super::slice::{Limits, Slice, called, each_slice, plain};
 use super::{Container, ExportError, Files, Format, LeftOut, PROGRAM, Seen, Source, Written};
 use crate::harmless::one_line;
 use crate::integrity::hex;
@@ -57,10 +57,11 @@ pub fn write_slice(slice: &Slice, custodian: Option<&str>, out: &mut dyn Write) 
         true => message.to(mailbox(&recorder(slice))),
         false => message.to(to),
     };
-    message = message
-        .subject(subject(slice))
-        .date(first.millis().div_euclid(1000))
-        .message_id(format!("{}.{}.rsmf@greffier.invalid", slice.room.key(), slice.label()));
+    message = message.subject(subject(slice)).date(first.millis().div_euclid(1000)).message_id(format!(
+        "{}.{}.rsmf@greffier.invalid",
+        slice.room.key(),
+        slice.label()
+    ));
     let mut header = |name: &'static str, value: String| {
         let held = std::mem::take(&mut message);
         message = held.header(name, Text::new(short(&one_line(&value), HEADER)));
@@ -134,7 +135,8 @@ fn zipped(told: Told<'_>, slice: &Slice, custodian: Option<usize>) -> Result<Vec
 }
 
 fn manifest_of(told: Told<'_>, slice: &Slice, custodian: Option<usize>) -> (Vec<events::File>, Manifest) {
-    let mut participants: Vec<Participant> = told.people.list.iter().enumerate().map(|(n, who)| participant(n, who)).collect();
+    let mut participants: Vec<Participant> =
+        told.people.list.iter().enumerate().map(|(n, who)| participant(n, who)).collect();
     if told.recorder {
         let recorder = recorder(slice);
         participants.push(Participant {
@@ -243,6 +245,7 @@ impl Format for Rsmf {
 /// What every format of this kind leaves out: the bytes of files, which the archive does not have.
 pub fn unavailable(written: &Written) -> Vec<LeftOut> {
     let count = written.attachments;
-    let why = "the archive has what was told about files, not their bytes; a text with what was told stands in their place";
+    let why =
+        "the archive has what was told about files, not their bytes; a text with what was told stands in their place";
     if count == 0 { Vec::new() } else { vec![LeftOut { what: "attachment".into(), count, why: why.into() }] }
 }

@@ -502,8 +502,7 @@ impl People {
 
 /// The zone that a selection counts its days in.
 pub fn zone_of(source: &Source<'_>) -> Tz {
-    let _ = source;
-    Tz::UTC
+    source.zone()
 }
 
 /// Every slice of a selection: conversation by conversation in the selection's order, then the events of none.

@@ -193,7 +193,8 @@ impl<'s> Told<'s> {
                 made.tell("Importance", one_line(importance));
             }
         }
-        let mentions: Vec<String> = message.mentions.iter().map(|who| format!("{} <{}>", called(who), who.id)).collect();
+        let mentions: Vec<String> =
+            message.mentions.iter().map(|who| format!("{} <{}>", called(who), who.id)).collect();
         made.tell("Mentions", one_line(&mentions.join(", ")));
         self.attach(event, made);
     }
@@ -268,12 +269,8 @@ impl<'s> Told<'s> {
     fn fold(&mut self, at: usize, event: &model::Event) -> bool {
         let who = event.content.actor.as_ref();
         let by = who.map_or_else(|| "somebody".to_owned(), |who| one_line(&format!("{} <{}>", called(who), who.id)));
-        let note = format!(
-            "{} by {by} (log index {}, leaf hash {})",
-            time_of(event).rfc3339(),
-            event.seq,
-            event.leaf_hash
-        );
+        let note =
+            format!("{} by {by} (log index {}, leaf hash {})", time_of(event).rfc3339(), event.seq, event.leaf_hash);
         let reaction = event.content.reaction.as_deref().unwrap_or("reaction");
         match event.kind {
             Kind::MessageEdited => {
@@ -323,7 +320,12 @@ fn gap(event: &model::Event, made: &mut Event) {
     let cause = one_line(&gap.cause);
     made.body = Some(format!("Gap in the record from {} to {}: {cause}. Something may be missing.", gap.from, gap.to));
     let facts = [("Gap start", gap.from.rfc3339()), ("Gap end", gap.to.rfc3339()), ("Gap cause", cause)];
-    made.custom.extend(facts.map(|(name, value)| Custom { name: name.into(), value }).into_iter().filter(|fact| !fact.value.is_empty()));
+    made.custom.extend(
+        facts
+            .map(|(name, value)| Custom { name: name.into(), value })
+            .into_iter()
+            .filter(|fact| !fact.value.is_empty()),
+    );
 }
 
 fn value_of(reaction: &str) -> String {

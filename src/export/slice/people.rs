@@ -11,7 +11,8 @@ pub fn mail_of(id: &str) -> Option<&str> {
     let address = ["sip:", "sips:", "mailto:", "im:"].iter().find_map(|scheme| id.strip_prefix(scheme)).unwrap_or(id);
     let (local, domain) = address.split_once('@')?;
     let atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
-    let dotted = |text: &str| text.len() <= 64 && text.split('.').all(|part| !part.is_empty() && part.chars().all(atom));
+    let dotted =
+        |text: &str| text.len() <= 64 && text.split('.').all(|part| !part.is_empty() && part.chars().all(atom));
     let label = |part: &str| {
         let inside = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         !part.is_empty() && part.len() <= 63 && inside && !part.starts_with('-') && !part.ends_with('-')
@@ -81,14 +82,26 @@ mod tests {
     fn mail_addresses_are_found_and_never_made_of_other_things() {
         assert_eq!(mail_of("sip:alice.b@contoso.com"), Some("alice.b@contoso.com"));
         assert_eq!(mail_of("a@b.org"), Some("a@b.org"));
-        for bad in ["8:orgid:1", "a@b", "sip:a b@c.org", "a@b.org\r\nBcc: x@y.org", "a@@b.org", "a..b@c.org", "ä@b.org", "a@-b.org"] {
+        for bad in [
+            "8:orgid:1",
+            "a@b",
+            "sip:a b@c.org",
+            "a@b.org\r\nBcc: x@y.org",
+            "a@@b.org",
+            "a..b@c.org",
+            "ä@b.org",
+            "a@-b.org",
+        ] {
             assert_eq!(mail_of(bad), None, "{bad:?}");
         }
     }
 
     #[test]
     fn everybody_gets_an_address_of_their_own() {
-        assert_eq!(mailbox(&person("sip:a@b.org", Some("A\r\nBcc: x"))), ("A<U+000D><U+000A>Bcc: x".into(), "a@b.org".into()));
+        assert_eq!(
+            mailbox(&person("sip:a@b.org", Some("A\r\nBcc: x"))),
+            ("A<U+000D><U+000A>Bcc: x".into(), "a@b.org".into())
+        );
         let (_, one) = mailbox(&person("8:orgid:11-22", None));
         let (_, two) = mailbox(&person("8:orgid:1122", None));
         assert!(one.starts_with("8orgid1122-") && one.ends_with("@participant.invalid"), "{one}");

@@ -152,7 +152,7 @@ impl Lines {
         self.person(&Person { id: participant.id.clone(), name: participant.name.clone() })
     }
 
-    fn person(&mut self, person: &Person) -> String {
+    pub(in crate::export) fn person(&mut self, person: &Person) -> String {
         let Some(told) = person.name.as_deref().filter(|told| !told.is_empty()) else {
             return format!("<{}>", one_line(&person.id));
         };
@@ -166,7 +166,7 @@ impl Lines {
         if *owner == person.id { shown } else { format!("{shown} <{}>", one_line(&person.id)) }
     }
 
-    fn remember(&mut self, event: &Event) {
+    pub(in crate::export) fn remember(&mut self, event: &Event) {
         let Some(message) = &event.content.message else { return };
         if self.messages.insert(message.id.clone(), event.seq.0).is_none() {
             self.order.push_back(message.id.clone());
@@ -176,6 +176,11 @@ impl Lines {
         {
             self.messages.remove(&oldest);
         }
+    }
+
+    /// The event that first told a message of this id, if it was not long ago.
+    pub(in crate::export) fn place_of(&self, message: &str) -> Option<u64> {
+        self.messages.get(message).copied()
     }
 
     fn message(&self, content: &Content) -> String {
