@@ -295,6 +295,7 @@ impl Documents {
                     if let (Some(today), false) = (&today, matches!(block, Block::Day(_))) {
                         pages.heading(&format!("{today} (continued)"));
                     }
+                    pages.from_here();
                 }
                 pages.block(&block);
                 blocks += 1;
@@ -331,7 +332,7 @@ impl Draft<'_> {
             imprint.identity = format!("{}/{}", imprint.identity, part + 1);
         }
         let log = match self.plan.span {
-            Some((low, high)) => format!("Events {low} to {high} of the log.  "),
+            Some((low, high)) => format!("Events between {low} and {high} of the log.  "),
             None => String::new(),
         };
         imprint.footer = format!("{log}Times are UTC. The number before a time is the event's place in the log.");

@@ -110,8 +110,13 @@ pub(super) struct Typesetter {
     pub(super) fonts: Fonts,
     context: LayoutContext<Ink>,
     layout: Layout<Ink>,
+    /// Glyph and advance of each of [`FIGURES`], in ems.
+    figures: Vec<Glyph>,
     missing: Missing,
 }
+
+/// What times and places in the log are written with: on each line of each page, so they are laid out once.
+const FIGURES: &str = "0123456789: ";
 
 impl Typesetter {
     /// With all fonts.
@@ -119,12 +124,29 @@ impl Typesetter {
     /// # Errors
     /// [`PdfError::Font`].
     pub(super) fn new() -> Result<Typesetter, PdfError> {
-        Ok(Typesetter {
+        let mut setter = Typesetter {
             fonts: Fonts::new()?,
             context: LayoutContext::new(),
             layout: Layout::new(),
+            figures: Vec::new(),
             missing: Missing::default(),
-        })
+        };
+        setter.figures = setter.one_line(FIGURES, Style::new(10.0, Ink::Faint), 1000.0).glyphs.into();
+        Ok(setter)
+    }
+
+    /// A line of [`FIGURES`] alone, not bold.
+    pub(super) fn figures(&self, text: &str, style: Style) -> Line {
+        let (mut glyphs, mut width) = (Vec::with_capacity(text.len()), 0.0);
+        for (at, c) in text.char_indices() {
+            let Some(glyph) = FIGURES.find(c).and_then(|place| self.figures.get(place)) else { continue };
+            let from = u32::try_from(at).unwrap_or(0);
+            glyphs.push(Glyph { from, to: from + 1, ..*glyph });
+            width += glyph.advance * style.size;
+        }
+        let all = 0..u32::try_from(glyphs.len()).unwrap_or(0);
+        let run = Run { font: 0, size: style.size, ink: style.ink, thicken: false, x: 0.0, width, glyphs: all };
+        Line { text: text.into(), runs: [run].into(), glyphs: glyphs.into(), width }
     }
 
     /// The characters that no font covered since the last call.
@@ -306,6 +328,7 @@ impl Typesetter {
             let mut later: Option<usize> = None;
             for cluster in run.visual_clusters() {
                 let range = cluster.text_range();
+                let range = range.start.max(whole.start)..range.end.min(whole.end);
                 if cluster.is_ligature_continuation() {
                     if run.is_rtl() {
                         later = Some(later.unwrap_or(range.end).max(range.end));

@@ -82,19 +82,26 @@ pub(super) struct Pages {
     pub(super) pages: Vec<Vec<Placed>>,
     pub(super) groups: Vec<Role>,
     y: f32,
+    /// Where the page, or what follows the headings that a part begins with, begins.
+    top: f32,
 }
 
 impl Pages {
     /// None yet.
     pub(super) fn new(setter: Typesetter) -> Pages {
-        Pages { setter, pages: vec![Vec::new()], groups: Vec::new(), y: TOP }
+        Pages { setter, pages: vec![Vec::new()], groups: Vec::new(), y: TOP, top: TOP }
     }
 
     /// Begins a new part with the same fonts.
     pub(super) fn clear(&mut self) {
         self.pages = vec![Vec::new()];
         self.groups.clear();
-        self.y = TOP;
+        (self.y, self.top) = (TOP, TOP);
+    }
+
+    /// The next message is the first that the reader of this file sees.
+    pub(super) fn from_here(&mut self) {
+        self.top = self.y;
     }
 
     fn begin(&mut self, role: Role) {
@@ -125,7 +132,7 @@ impl Pages {
                 *last = page;
             }
             self.pages.push(Vec::new());
-            self.y = TOP;
+            (self.y, self.top) = (TOP, TOP);
             for placed in over {
                 let group = placed.group;
                 self.place(placed.row, group);
@@ -241,18 +248,26 @@ impl Pages {
     }
 
     fn margin(&mut self, seq: Seq, time: &str) -> Vec<(f32, Line)> {
-        let number = self.setter.one_line(&format!("{seq} "), Style::new(7.0, Ink::Faint), SEQ - LEFT + 30.0);
-        let time = self.setter.one_line(&format!("{time} "), SMALL, TEXT - TIME);
+        let number = self.setter.figures(&format!("{seq} "), Style::new(7.0, Ink::Faint));
+        let time = self.setter.figures(&format!("{time} "), SMALL);
         vec![((SEQ - number.width).max(12.0), number), (TIME, time)]
     }
 
     fn message(&mut self, said: &Said) {
         let band = said.struck.then_some(Band::Struck);
-        if let Some((who, address)) = &said.who {
+        // Whoever reads one page alone must know who speaks.
+        if !said.same || self.y <= self.top || self.y + BODY_HEIGHT + 2.0 > BOTTOM {
             self.space(7.0);
             self.begin(Role::Paragraph);
             let mut lines = Vec::new();
-            let pieces = [(who.as_str(), BODY.bold()), ("  ", SMALL), (address.as_str(), Style::new(7.5, Ink::Faint))];
+            let (who, address) = &said.who;
+            let more = if said.same { "  (continued)" } else { "" };
+            let pieces = [
+                (who.as_str(), BODY.bold()),
+                ("  ", SMALL),
+                (address.as_str(), Style::new(7.5, Ink::Faint)),
+                (more, Style::new(7.5, Ink::Faint)),
+            ];
             self.setter.paragraph(&pieces, RIGHT - TEXT, Direction::Ours, &mut |line| lines.push(line));
             for line in lines {
                 self.push(Row { height: 13.8, lines: vec![(TEXT, line)], keep: true, ..Row::default() });
@@ -286,7 +301,7 @@ impl Pages {
         self.begin(Role::Paragraph);
         let pad = |height, keep| Row { height, band: Some(Band::Gap), keep, ..Row::default() };
         self.push(pad(6.0, true));
-        let number = self.setter.one_line(&format!("{seq} "), Style::new(7.0, Ink::Alarm), SEQ);
+        let number = self.setter.figures(&format!("{seq} "), Style::new(7.0, Ink::Alarm));
         let first = vec![((SEQ - number.width).max(LEFT + 8.0), number)];
         let place = Place { left: TIME, right: RIGHT - 10.0, height: 14.0, band: Some(Band::Gap) };
         self.text(place, title, Style::new(10.0, Ink::Alarm).bold(), Direction::Ours, first);

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::archive::Archive;
 use crate::capture::{Append, Captured, DedupeKey, Origin, Source as From};
@@ -387,6 +389,10 @@ fn a_long_conversation_comes_in_parts_that_hold_everything() {
     }
     for (n, text) in texts.iter().enumerate() {
         assert!(text.contains(&format!("part {} of 3", n + 1)));
+        for page in text.split('\u{c}').filter(|page| page.contains("sentence")) {
+            let before = &page[..page.find("sentence").unwrap()];
+            assert!(before.contains("@contoso.example"), "who speaks?\n{page}");
+        }
     }
 }
 
@@ -410,4 +416,46 @@ fn a_word_of_a_megabyte_is_broken_and_whole() {
         })
         .collect();
     assert!(plain(&text).contains(&word), "{} characters of the word are left", plain(&text).len());
+}
+
+/// Draws a document of these messages alone.
+fn drawn(texts: &[&str]) -> Vec<u8> {
+    let mut pages = Pages::new(Typesetter::new().unwrap());
+    pages.title("", texts[0], "");
+    for text in texts {
+        pages.block(&Block::Quiet { seq: Seq(1), at: Timestamp(T0), text: (*text).to_owned() });
+    }
+    let text = || texts[0].to_owned();
+    let imprint = Imprint {
+        title: text(),
+        about: text(),
+        header: text(),
+        id: text(),
+        footer: text(),
+        date: Timestamp(T0),
+        identity: text(),
+    };
+    draw::draw(&mut pages, &imprint).unwrap()
+}
+
+#[test]
+fn every_character_can_be_drawn() {
+    // `GREFFIER_EVERY_CHARACTER=1` takes all of them, which is for optimised builds.
+    let step = if std::env::var_os("GREFFIER_EVERY_CHARACTER").is_some() { 1 } else { 41 };
+    let all: Vec<char> = (0..0x11_0000_u32).step_by(step).filter_map(char::from_u32).collect();
+    let lines: Vec<String> = all.chunks(200).map(|chars| chars.iter().collect()).collect();
+    let texts: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for texts in texts.chunks(500) {
+        assert!(drawn(texts).starts_with(b"%PDF-1.7"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn any_text_can_be_drawn(texts in prop::collection::vec(any::<String>(), 1..8), marks in "[\\u{300}-\\u{36f}\\u{200d}\\u{fe0f}👩❤🏽שلا]{0,200}") {
+        let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        texts.push(&marks);
+        prop_assert!(drawn(&texts).starts_with(b"%PDF-1.7"));
+    }
 }

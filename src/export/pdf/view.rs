@@ -30,8 +30,10 @@ pub(super) enum Block {
 pub(super) struct Said {
     pub(super) seq: Seq,
     pub(super) at: Timestamp,
-    /// Name and address; `None` under the message before, of the same sender.
-    pub(super) who: Option<(String, String)>,
+    /// Name and address.
+    pub(super) who: (String, String),
+    /// It stands under the message before, of the same sender.
+    pub(super) same: bool,
     /// What is special about it, before its text.
     pub(super) marks: Vec<Mark>,
     /// Exact, with its line breaks.
@@ -217,10 +219,19 @@ impl Story {
             let named: Vec<String> = message.mentions.iter().map(|person| self.words.person(person)).collect();
             notes.push(format!("mentions {}", named.join(", ")));
         }
-        let who = (!same).then(|| named(&person));
+        let who = named(&person);
         self.last = Some((person, at));
-        let mut said =
-            Said { seq: event.seq, at, who, marks, text: String::new(), notes: Vec::new(), goes_on: false, struck };
+        let mut said = Said {
+            seq: event.seq,
+            at,
+            who,
+            same,
+            marks,
+            text: String::new(),
+            notes: Vec::new(),
+            goes_on: false,
+            struck,
+        };
         let mut rest = message.text.as_str();
         loop {
             let end = piece_end(rest);
@@ -233,7 +244,7 @@ impl Story {
                 return;
             }
             emit(Block::Message(said.clone()));
-            said = Said { who: None, marks: Vec::new(), goes_on: true, ..said };
+            said = Said { same: true, marks: Vec::new(), goes_on: true, ..said };
         }
     }
 }
@@ -315,7 +326,7 @@ mod tests {
         let marks = |said: &Said| said.marks.iter().map(|mark| mark.text.clone()).collect::<Vec<_>>();
         assert_eq!(marks(first), ["edited at 09:30:02, see [2]", "deleted at 09:30:03, see [3]"]);
         assert_eq!(marks(second), ["new version of [1]", "deleted at 09:30:03, see [3]"]);
-        assert!(first.struck && second.struck && second.who.is_none());
+        assert!(first.struck && second.struck && !first.same && second.same);
         assert_eq!(text, "Alice deleted [1]");
     }
 

@@ -71,3 +71,15 @@ fn endless_marks_are_counted_out() {
     assert_eq!(text.matches("<U+0335>").count() + text.matches('\u{0335}').count(), 1000);
     assert!(text.matches('\u{0335}').count() <= STACK);
 }
+
+#[test]
+fn figures_stand_as_if_laid_out() {
+    let mut setter = Typesetter::new().unwrap();
+    for text in ["09:41:57 ", "1234567890 "] {
+        let (slow, fast) = (setter.one_line(text, STYLE, 500.0), setter.figures(text, STYLE));
+        assert_eq!(slow.text, fast.text);
+        assert!((slow.width - fast.width).abs() < 0.01, "{} {}", slow.width, fast.width);
+        let ids = |line: &Line| line.glyphs.iter().map(|glyph| (glyph.id, glyph.from, glyph.to)).collect::<Vec<_>>();
+        assert_eq!(ids(&slow), ids(&fast));
+    }
+}
