@@ -339,8 +339,9 @@ fn package(
     // The checkpoint is newer than the selection at most: proofs lead to what the manifest shows.
     let trust = Trust::of(source.reader())?;
     let name = |companion: Companion| companion.name(only.as_deref());
-    let mut packing = Packing { place, only: only.clone(), entries: Vec::new() };
-    let written = counted(source, progress, &mut |seen| format.write_files(source, &mut packing, seen))?;
+    let mut packing = Packing { place, only: only.clone(), entries: Vec::new(), left_out: Vec::new() };
+    let mut written = counted(source, progress, &mut |seen| format.write_files(source, &mut packing, seen))?;
+    written.left_out = std::mem::take(&mut packing.left_out);
     packing.put(&name(Companion::Proofs), &mut |out| {
         let mut proofs = Proofs::new(source.reader(), format.provable())?;
         written.seqs.iter().try_for_each(|seq| proofs.write(seq, trust.size(), out))
@@ -391,14 +392,19 @@ pub fn to_file(
 /// those to come.
 ///
 /// # Errors
-/// The archive cannot be read or the output not be written; [`ExportError::SeveralFiles`] when a second file begins, after
-/// the first was written: [`to_zip`] holds any number.
+/// The archive cannot be read or the output not be written; [`ExportError::SeveralFiles`] if more than one file would come
+/// of it, before anything is written: [`to_zip`] holds any number.
 pub fn to_writer(
     source: &Source<'_>,
     format: &dyn Format,
     out: &mut dyn Write,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Written, ExportError> {
+    if format.container() == Container::Many {
+        // Whether there is a second file shows when it begins.
+        let mut nowhere = io::sink();
+        format.write_files(source, &mut Bare { out: &mut nowhere, used: false }, &mut |_| Ok(()))?;
+    }
     let mut bare = Bare { out, used: false };
     let written = counted(source, progress, &mut |seen| format.write_files(source, &mut bare, seen))?;
     out.flush().map_err(ExportError::output)?;

@@ -9,6 +9,7 @@ mod day;
 mod memory;
 pub mod people;
 pub mod plain;
+pub mod versions;
 mod walk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -31,6 +31,23 @@ pub struct Selection {
     /// Only what a search finds, with what was said around it. The other conditions bound the search.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub search: Option<Search>,
+    /// The zone in which formats with a file for each day count days, and show times; absent = that of the search, else UTC.
+    #[serde(skip_serializing_if = "Option::is_none", default, with = "zone_name")]
+    pub zone: Option<Tz>,
+}
+
+/// A zone by its IANA name.
+mod zone_name {
+    use chrono_tz::Tz;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(zone: &Option<Tz>, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(zone.map_or("UTC", Tz::name))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Tz>, D::Error> {
+        String::deserialize(d)?.parse().map(Some).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A search as it was made, so that its result can be judged and had again.
@@ -60,7 +77,6 @@ pub struct Source<'r> {
     reader: &'r Reader,
     selection: &'r Selection,
     size: u64,
-    zone: Tz,
     only: Option<HashSet<ConversationId>>,
     found: Option<Found>,
 }
@@ -72,6 +88,8 @@ struct Found {
     all: SeqSet,
     /// Some are of no conversation.
     loose: bool,
+    /// The search looked at events up to this one.
+    reached: u64,
 }
 
 /// Up to so many conversations are read each by its own walk; more are picked from a walk over the log.
@@ -90,13 +108,14 @@ impl<'r> Source<'r> {
     }
 
     /// Applies a selection with a search to an archive: `hits` are the seqs that the index finds for the query, in any
-    /// order. They are held as bits, and those that the rest of the selection excludes are dropped.
+    /// order, up to `reached`. They are held as bits, and those that the rest of the selection excludes are dropped.
     ///
     /// # Errors
     /// As [`Source::new`], and the first error of `hits`.
     pub fn of_search(
         reader: &'r Reader,
         selection: &'r Selection,
+        reached: Seq,
         hits: impl Iterator<Item = Result<Seq, ExportError>>,
     ) -> Result<Self, ExportError> {
         let mut source = Source::plain(reader, selection)?;
@@ -107,7 +126,7 @@ impl<'r> Source<'r> {
                 told.insert(seq);
             }
         }
-        let mut found = Found { hits: SeqSet::default(), all: SeqSet::default(), loose: false };
+        let mut found = Found { hits: SeqSet::default(), all: SeqSet::default(), loose: false, reached: reached.0 };
         let mut conversations = HashSet::new();
         for event in of_set(reader, &told) {
             let event = event?;
@@ -140,21 +159,17 @@ impl<'r> Source<'r> {
                 return Err(ExportError::UnknownConversation { id: id.clone() });
             }
         }
-        let mut source = Source { reader, selection, size, zone: Tz::UTC, only: None, found: None };
+        let mut source = Source { reader, selection, size, only: None, found: None };
         if selection.participant.is_some() || !selection.conversations.is_empty() {
             source.only = Some(source.conversations().collect::<Result<_, _>>()?);
         }
         Ok(source)
     }
 
-    /// The same, with days and times shown in a zone other than UTC by the formats that show them to people.
-    pub fn in_zone(self, zone: Tz) -> Self {
-        Source { zone, ..self }
-    }
-
     /// The zone in which days begin and times are shown.
     pub fn zone(&self) -> Tz {
-        self.zone
+        let of_search = || self.selection.search.as_ref().and_then(|search| search.zone.parse().ok());
+        self.selection.zone.or_else(of_search).unwrap_or(Tz::UTC)
     }
 
     /// The archive: for what is known of conversations and people, not for events.
@@ -180,6 +195,11 @@ impl<'r> Source<'r> {
     /// Number of events that the search found; `None` without a search.
     pub fn hits(&self) -> Option<u64> {
         self.found.as_ref().map(|found| found.hits.len())
+    }
+
+    /// Events that the search did not look at, because the index had not reached them; 0 without a search.
+    pub fn unsearched(&self) -> u64 {
+        self.found.as_ref().map_or(0, |found| self.size.saturating_sub(found.reached))
     }
 
     /// Whether the search found this event itself (and not only its surroundings); `false` without a search.
