@@ -146,7 +146,7 @@ fn asked(source: &Source<'_>) -> Vec<String> {
             }
         ));
     }
-    if let Some(since) = selection.since {
+    if let Some(since) = selection.begins() {
         lines.push(format!("Only what happened at or after {}.", since.rfc3339()));
     }
     if let Some(until) = selection.until {

@@ -65,6 +65,11 @@ pub struct Search {
 }
 
 impl Selection {
+    /// `since`, if it leaves anything out: 1970 is how a command line asks for everything.
+    pub fn begins(&self) -> Option<Timestamp> {
+        self.since.filter(|since| *since > Timestamp(0))
+    }
+
     /// Whether an event happened in the time that is asked for.
     fn has_time(&self, event: &Event) -> bool {
         let at = event.source_time.unwrap_or(event.recorded_at);
@@ -209,7 +214,7 @@ impl<'r> Source<'r> {
 
     /// Whether the selection takes whole conversations: neither times nor a search cut them.
     pub fn is_whole(&self) -> bool {
-        self.found.is_none() && self.selection.since.is_none() && self.selection.until.is_none()
+        self.found.is_none() && self.selection.begins().is_none() && self.selection.until.is_none()
     }
 
     /// The conversations of the selection: in the order asked for, else by start. Of some, no event may fit.
