@@ -26,12 +26,16 @@
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
 pub mod actiance;
+pub mod csv;
 pub mod dat;
 pub mod edrm;
 pub mod files;
 pub mod globalrelay;
+pub mod html;
 pub mod jsonl;
+pub mod mail;
 pub mod manifest;
+pub mod markdown;
 pub mod natives;
 pub mod output;
 pub mod pdf;
@@ -42,6 +46,7 @@ pub mod seqs;
 pub mod slice;
 pub mod source;
 pub mod text;
+mod view;
 mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -258,7 +263,12 @@ pub trait Format: Sync {
 pub static FORMATS: &[&dyn Format] = &[
     &jsonl::JsonLines,
     &text::Text,
+    &html::Html,
+    &markdown::Markdown,
     &pdf::Pdf,
+    &csv::Csv,
+    &mail::Eml,
+    &mail::Mbox,
     &rsmf::Rsmf,
     &actiance::Actiance,
     &globalrelay::GlobalRelay,
