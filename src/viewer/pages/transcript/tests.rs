@@ -55,7 +55,7 @@ fn anchors(page: &str) -> Vec<u64> {
 fn link<'p>(page: &'p str, rel: &str) -> Option<String> {
     let at = page.find(&format!("rel=\"{rel}\" href=\""))?;
     let rest: &'p str = &page[at + rel.len() + 13..];
-    Some(rest.split('"').next()?.replace("&amp;", "&").replace("&#38;", "&"))
+    Some(rest.split('"').next()?.replace("&#38;", "&"))
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn times_are_those_of_the_readers_zone() {
     block_on(async {
         let stage = stage().await;
         let page = stage.page(&format!("{}?tz=Asia/Tokyo", links::conversation(&stage.sample.rich))).await;
-        assert!(page.contains("<time datetime=\"2026-11-20T18:30:47.000+09:00\""), "{page}");
+        assert!(page.contains("<time datetime=\"2026-11-20T18:30:48.000+09:00\""), "{}", main_of(&page));
         let day = stage.page(&format!("{}?day=2026-11-21&tz=UTC", links::conversation(&stage.sample.rich))).await;
-        assert!(day.contains("board has agreed") && !day.contains("Shall we start"));
+        assert!(day.contains("board has agreed") && !day.contains("id=\"e8\""));
     });
 }
 
@@ -197,15 +197,16 @@ fn nothing_that_a_participant_types_becomes_part_of_the_page() {
         pages.push(stage.page("/search?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E%20(").await);
         for page in &pages {
             assert_eq!(page.matches("<script").count(), 1, "ours alone: {page}");
-            for never in
-                ["<img", "<iframe", "<form action=\"http", "<style", " style=", "<h1>Greffier", "\u{202e}", "\u{0}"]
-            {
+            for never in ["<img", "<iframe", "<form action=\"http", "<style", "<h1>Greffier", "\u{202e}", "\u{0}"] {
                 assert!(!page.contains(never), "{never:?}");
             }
             for attribute in page.split('<').filter_map(|tag| tag.split('>').next()) {
                 // Text between tags follows `>`, so what is looked at here are tags alone.
                 let bare: String = attribute.split('"').step_by(2).collect();
-                assert!(!bare.contains(" on") && !attribute.contains("href=\"javascript"), "{attribute}");
+                assert!(
+                    !bare.contains(" on") && !bare.contains(" style=") && !attribute.contains("href=\"javascript"),
+                    "{attribute}"
+                );
             }
         }
         assert!(pages[0].len() < 400_000, "a megabyte is not repeated: {}", pages[0].len());
@@ -224,8 +225,9 @@ fn a_search_leads_into_the_transcript_and_on_from_hit_to_hit() {
         let results = stage.page("/search?q=crane&sort=oldest").await;
         assert!(results.contains("<mark>crane</mark>"), "{results}");
         let hit = results.split("result-title").nth(1).and_then(|r| r.split("href=\"").nth(1)).expect("a hit");
-        let hit = hit.split(['"', '#']).next().expect("an address").replace("&amp;", "&").replace("&#38;", "&");
-        let page = stage.page(&hit).await;
+        let hit = hit.split('"').next().expect("an address").replace("&#38;", "&");
+        let hit = hit.split('#').next().expect("a path");
+        let page = stage.page(hit).await;
         assert!(page.contains("Hit 1 of 2 for") && page.contains("<mark>crane</mark>"), "{}", main_of(&page));
         let next = link(&page, "next").expect("another hit");
         assert!(next.contains("q=crane") && next.contains("#e"), "{next}");
@@ -361,7 +363,7 @@ mod live {
             let id = stage.sample.live.clone();
             let page = stage.page(&links::conversation(&id)).await;
             let address = page.split("data-live=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("live");
-            let address = address.replace("&amp;", "&").replace("&#38;", "&");
+            let address = address.replace("&#38;", "&");
 
             let mut wire = Wire::open(port, &address, "").await;
             assert!(wire.read("\r\n\r\n").await.contains("text/event-stream"));
