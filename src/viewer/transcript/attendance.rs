@@ -6,7 +6,6 @@ use chrono_tz::Tz;
 
 use super::who::Who;
 use crate::archive::reader::{Attendance, Conversation};
-use crate::capture::coverage::Span;
 use crate::model::{Gap, Person, Timestamp};
 use crate::viewer::time;
 
@@ -98,11 +97,6 @@ pub fn present(stays: &[Attendance], at: Timestamp) -> Vec<&Attendance> {
         }
     }
     present
-}
-
-/// Whether messages reached us at a time.
-pub fn covered(spans: &[Span], at: Timestamp) -> bool {
-    spans.iter().any(|span| span.from <= at && span.to.is_none_or(|to| to >= at))
 }
 
 fn words(stays: &[&Attendance], zone: Tz, one_day: bool) -> String {
