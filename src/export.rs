@@ -19,21 +19,26 @@
 //!    [`Source::loose`]; or all in order of the log from [`Source::events`]. Never ask the reader for events directly: what
 //!    was not selected, or was logged later, must not come in.
 //! 4. Call `seen` once for each event whose content goes in, in any order (a second call changes nothing). Counts, proofs
-//!    and gaps of the manifest come from there. What the format cannot hold is told by [`Format::left_out`].
+//!    and gaps of the manifest come from there. What the format cannot hold is told by [`Format::left_out`], or by [`Files::left_out`] while it writes.
 //! 5. Hold no more than a bounded number of events; no clock, no randomness, no hash order: two runs give the same bytes.
 //! 6. Everything that people typed is hostile: escape it, and make it harmless ([`crate::harmless`]) unless the format keeps
 //!    it as data. Say coverage and gaps in the file itself, since files get separated from their manifest.
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
 pub mod actiance;
+pub mod csv;
 pub mod dat;
 pub mod edrm;
 pub mod files;
 pub mod globalrelay;
+pub mod html;
 pub mod jsonl;
+pub mod mail;
 pub mod manifest;
+pub mod markdown;
 pub mod natives;
 pub mod output;
+pub mod pdf;
 mod proofs;
 mod readme;
 pub mod rsmf;
@@ -41,6 +46,7 @@ pub mod seqs;
 pub mod slice;
 pub mod source;
 pub mod text;
+mod view;
 mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +102,9 @@ pub enum ExportError {
     /// More than one file comes out of it, and there is room for one.
     #[error("this makes several files: name a folder (ending in /) or a .zip file as output")]
     SeveralFiles,
+    /// A document cannot be made.
+    #[error("cannot make the PDF: {0}")]
+    Pdf(#[from] pdf::PdfError),
     /// A conversation that was asked for is not in the archive.
     #[error("no conversation {id} in this archive: `greffier list` shows all")]
     UnknownConversation {
@@ -138,6 +147,8 @@ pub struct Written {
     pub html: u64,
     /// Number of messages that answer another.
     pub replies: u64,
+    /// What the format told while it wrote ([`Files::left_out`]).
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Written {
@@ -252,6 +263,12 @@ pub trait Format: Sync {
 pub static FORMATS: &[&dyn Format] = &[
     &jsonl::JsonLines,
     &text::Text,
+    &html::Html,
+    &markdown::Markdown,
+    &pdf::Pdf,
+    &csv::Csv,
+    &mail::Eml,
+    &mail::Mbox,
     &rsmf::Rsmf,
     &actiance::Actiance,
     &globalrelay::GlobalRelay,

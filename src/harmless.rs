@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// Control characters, line and paragraph separators, bidirectional embeddings, overrides and isolates, interlinear
 /// annotation, tags. Marks that only hint a direction (LRM, RLM) stay: right-to-left text needs them, and they move
 /// nothing but their neighbours.
-fn is_harmful(c: char) -> bool {
+pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

@@ -211,7 +211,7 @@ pub struct Answer {
 }
 
 /// What became of a message that was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// It stands as found.
@@ -251,7 +251,7 @@ pub struct Snippet {
 }
 
 /// Counts of all hits, largest first.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Facets {
     /// By who said or did it.
     pub senders: Vec<FacetCount>,
@@ -264,7 +264,7 @@ pub struct Facets {
 }
 
 /// One value with its count.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FacetCount {
     /// What a query says to get only these: a person's id, a conversation's id, a platform, a month.
     pub value: String,

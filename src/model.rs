@@ -3,6 +3,8 @@
 //! Nothing here does I/O or asks a clock. [`Content`] is the hashed part of an event; its members are declared in
 //! alphabetical order so that serialising it *is* the canonical form (see `docs/FORMATS.md`, "Canonical content").
 
+mod schema;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -214,7 +216,7 @@ impl<'de> Deserialize<'de> for Kind {
 }
 
 /// Who did something: the platform's stable address and the name as it was at that moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Person {
     /// `sip:alice@contoso.com`, lower case; `<oid>@<tid>` on Teams.
     pub id: String,
@@ -224,7 +226,7 @@ pub struct Person {
 }
 
 /// The participant an event is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Participant {
     /// As [`Person::id`].
     pub id: String,
@@ -243,7 +245,7 @@ pub struct Participant {
 }
 
 /// A file or object that belongs to a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Attachment {
     /// MIME type.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -263,7 +265,7 @@ pub struct Attachment {
 }
 
 /// What was said. `text` is exact: at most one trailing line break dropped, CRLF made LF.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Message {
     /// Files and the like.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -288,7 +290,7 @@ pub struct Message {
 }
 
 /// Why something ended or failed, in the platform's words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reason {
     /// For example `RemoteFailure`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -302,7 +304,7 @@ pub struct Reason {
 }
 
 /// A span in which the recorder may have missed something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Gap {
     /// One sentence fragment, for example `event channel lost`.
     pub cause: String,
@@ -316,7 +318,7 @@ pub struct Gap {
 ///
 /// Members are in alphabetical order at every level and `detail` holds only integers, so [`Content::canonical`] is
 /// exactly what sorted, unspaced JSON of the same object would be.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Content {
     /// Who did it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -402,7 +404,7 @@ fn fractions_to_text(value: &mut serde_json::Value) {
 }
 
 /// One fact in the archive, version 1 of the public form (INTERFACES §2).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Always 1.
     pub v: u8,

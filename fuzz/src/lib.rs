@@ -14,3 +14,10 @@ pub mod connector {
         pub mod wire;
     }
 }
+
+/// As in the recorder.
+#[path = "../../src/index"]
+pub mod index {
+    pub mod analysis;
+    pub mod query;
+}

@@ -19,7 +19,7 @@ pub struct Span {
 }
 
 /// How complete the record of a conversation is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "coverage", rename_all = "lowercase")]
 pub enum Statement {
     /// Nothing is missing.

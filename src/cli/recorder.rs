@@ -13,6 +13,7 @@ use crate::capture::supervise::{Pauses, Supervised, Supervisor};
 use crate::clock::{Clock, SystemClock};
 use crate::health::Vitals;
 use crate::health::meter::Meter;
+use crate::index::Indexer;
 use crate::integrity::checkpoint::{self, SigningKey};
 use crate::viewer::{self, Viewer};
 
@@ -27,6 +28,7 @@ pub(super) struct Recorder {
     signer: Arc<dyn CheckpointSigner>,
     supervisor: Supervisor,
     vitals: Vitals,
+    indexer: Indexer,
     background: CancellationToken,
     checkpoints: JoinHandle<()>,
     pages: Option<JoinHandle<std::io::Result<()>>>,
@@ -49,14 +51,16 @@ impl Recorder {
         let readers = Readers::open(&archive.layout().database, Viewer::READERS)?;
         let supervisor = Supervisor::start(connectors, sink, Arc::clone(&clock), Pauses::default());
         let vitals = Vitals { connectors: supervisor.watched().to_vec(), log_size: archive.subscribe(), meter };
+        let indexer = Indexer::start(archive.layout(), archive.subscribe());
         let background = CancellationToken::new();
         let checkpoints = tokio::spawn(sign_as_it_grows(Arc::clone(&archive), Arc::clone(&signer), background.clone()));
+        let index = indexer.index();
         let pages = listener.map(|listener| {
             let stop = background.clone().cancelled_owned();
-            let viewer = Arc::new(Viewer::new(readers, vitals.clone(), clock, options));
+            let viewer = Arc::new(Viewer::new(readers, vitals.clone(), clock, options).with_index(index));
             tokio::spawn(viewer::serve(listener, viewer, stop))
         });
-        Ok(Recorder { archive, signer, supervisor, vitals, background, checkpoints, pages })
+        Ok(Recorder { archive, signer, supervisor, vitals, indexer, background, checkpoints, pages })
     }
 
     pub(super) fn vitals(&self) -> &Vitals {
@@ -83,6 +87,7 @@ impl Recorder {
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         let late = self.supervisor.stop(LEAVING).await;
         self.background.cancel();
+        self.indexer.stop().await;
         // The archive can only be closed when the task that shares it has gone.
         let _ = self.checkpoints.await;
         let signed = self.archive.checkpoint(self.signer).await.context("cannot sign the log at the end");

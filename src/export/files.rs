@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::ExportError;
+use super::{ExportError, LeftOut};
 use crate::integrity::hex;
 
 /// Writes the bytes of one file. Called once.
@@ -23,6 +23,11 @@ pub trait Files {
     /// Whatever `body` returns; the file cannot be written; [`ExportError::SeveralFiles`] if there is room for one file only
     /// and this is the second.
     fn file(&mut self, name: &str, body: &mut Body<'_>) -> Result<(), ExportError>;
+
+    /// Tells what could not go into the files, for manifest and README. Where there are none, the files say it themselves.
+    fn left_out(&mut self, what: LeftOut) {
+        let _ = what;
+    }
 }
 
 /// One file of an export, as its manifest lists it.
@@ -47,6 +52,8 @@ pub(super) struct Packing<'p> {
     /// The name of the only file there may be.
     pub(super) only: Option<String>,
     pub(super) entries: Vec<FileEntry>,
+    /// What the format told.
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 impl Packing<'_> {
@@ -78,6 +85,10 @@ impl Files for Packing<'_> {
                 self.put(name, body)
             }
         }
+    }
+
+    fn left_out(&mut self, what: LeftOut) {
+        self.left_out.push(what);
     }
 }
 

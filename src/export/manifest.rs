@@ -44,6 +44,7 @@ impl Trust {
 /// What is in the record, or should be, and not in the files of this export.
 pub(super) fn left_out(format: &dyn Format, written: &Written) -> Vec<LeftOut> {
     let mut left_out = format.left_out(written);
+    left_out.extend(written.left_out.iter().cloned());
     if written.attachments > 0 {
         left_out.push(LeftOut {
             what: "attachment".into(),
@@ -89,6 +90,7 @@ pub(super) fn write(
     members.put("origin", &source.reader().origin()?)?;
     members.put("format", &format.name())?;
     members.put("selection", source.selection())?;
+    members.put("zone", &source.zone().name())?;
     members.put("made", made)?;
     members.put("log_size", &source.size())?;
     members.put("events", &written.events)?;

@@ -339,8 +339,9 @@ fn package(
     // The checkpoint is newer than the selection at most: proofs lead to what the manifest shows.
     let trust = Trust::of(source.reader())?;
     let name = |companion: Companion| companion.name(only.as_deref());
-    let mut packing = Packing { place, only: only.clone(), entries: Vec::new() };
-    let written = counted(source, progress, &mut |seen| format.write_files(source, &mut packing, seen))?;
+    let mut packing = Packing { place, only: only.clone(), entries: Vec::new(), left_out: Vec::new() };
+    let mut written = counted(source, progress, &mut |seen| format.write_files(source, &mut packing, seen))?;
+    written.left_out = std::mem::take(&mut packing.left_out);
     packing.put(&name(Companion::Proofs), &mut |out| {
         let mut proofs = Proofs::new(source.reader(), format.provable())?;
         written.seqs.iter().try_for_each(|seq| proofs.write(seq, trust.size(), out))

@@ -77,6 +77,7 @@ pub struct Source<'r> {
     reader: &'r Reader,
     selection: &'r Selection,
     size: u64,
+    zone: Tz,
     only: Option<HashSet<ConversationId>>,
     found: Option<Found>,
 }
@@ -156,11 +157,21 @@ impl<'r> Source<'r> {
                 return Err(ExportError::UnknownConversation { id: id.clone() });
             }
         }
-        let mut source = Source { reader, selection, size, only: None, found: None };
+        let mut source = Source { reader, selection, size, zone: Tz::UTC, only: None, found: None };
         if selection.participant.is_some() || !selection.conversations.is_empty() {
             source.only = Some(source.conversations().collect::<Result<_, _>>()?);
         }
         Ok(source)
+    }
+
+    /// The same, with days and times shown in a zone other than UTC by the formats that show them to people.
+    pub fn in_zone(self, zone: Tz) -> Self {
+        Source { zone, ..self }
+    }
+
+    /// The zone in which days begin and times are shown.
+    pub fn zone(&self) -> Tz {
+        self.zone
     }
 
     /// The archive: for what is known of conversations and people, not for events.

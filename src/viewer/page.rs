@@ -17,6 +17,7 @@ use super::{Viewer, assets, links};
 use crate::archive::ArchiveError;
 use crate::connector::HealthState;
 use crate::health::Vitals;
+use crate::index::IndexError;
 
 /// What the layout needs: the member `shell` of every page's template.
 #[derive(Clone, Debug)]
@@ -230,6 +231,30 @@ impl From<ArchiveError> for PageError {
         }
         tracing::error!(%error, "a page cannot be made");
         PageError::Internal
+    }
+}
+
+impl From<IndexError> for PageError {
+    fn from(error: IndexError) -> PageError {
+        let why = match error {
+            IndexError::Archive(error) => return error.into(),
+            IndexError::Missing { .. } => {
+                "There is no search index yet; it is being made, or `greffier reindex` makes it."
+            }
+            IndexError::Interrupted => "The recorder is stopping.",
+            IndexError::Busy { .. }
+            | IndexError::Stale { .. }
+            | IndexError::Damaged { .. }
+            | IndexError::Broken { .. } => {
+                tracing::warn!(%error, "a search cannot be answered");
+                "The search index cannot be used at the moment. The recorder makes it anew; conversations can be read meanwhile."
+            }
+            IndexError::Io { .. } | IndexError::Engine { .. } => {
+                tracing::error!(%error, "a search cannot be answered");
+                return PageError::Internal;
+            }
+        };
+        PageError::Unavailable { why: why.into() }
     }
 }
 

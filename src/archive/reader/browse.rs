@@ -52,6 +52,9 @@ impl FromStr for ConversationPosition {
     }
 }
 
+/// SQL and its values.
+type Question = (String, Vec<Box<dyn ToSql>>);
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Oldest,
@@ -189,7 +192,7 @@ impl Reader {
         filter: &ConversationFilter,
         direction: Direction,
         after: Option<ConversationPosition>,
-    ) -> rusqlite::Result<Option<(String, Vec<Box<dyn ToSql>>)>> {
+    ) -> rusqlite::Result<Option<Question>> {
         // Of what belongs to one person, the numbers come from the person's side and are sorted.
         let driven = match &filter.person {
             Some(person) => self.conversations_up_to(person, SORTED)?,
@@ -197,9 +200,13 @@ impl Reader {
         };
         // The conversation is always the outer loop, so that rows come in the order of its index, unsorted.
         let mut sql = format!(
-            "SELECT {COLUMNS} FROM conversation c {} CROSS JOIN conversation_id i ON i.number = c.number
+            "SELECT {COLUMNS} FROM {} CROSS JOIN conversation_id i ON i.number = c.number
              CROSS JOIN connector n ON n.id = c.connector WHERE ",
-            if driven { "NOT INDEXED" } else { "" }
+            if driven {
+                "participant p CROSS JOIN conversation c ON c.number = p.conversation"
+            } else {
+                "conversation c"
+            }
         );
         let (beyond, edge) = match direction {
             Direction::Oldest => (">", i64::MIN),
@@ -232,7 +239,7 @@ impl Reader {
         }
         if let Some(person) = &filter.person {
             let condition = if driven {
-                "c.number IN (SELECT p.conversation FROM participant p WHERE p.person = ?#)"
+                "p.person = ?#"
             } else {
                 "EXISTS (SELECT 1 FROM participant p WHERE p.conversation = c.number AND p.person = ?# LIMIT 1)"
             };
@@ -271,5 +278,52 @@ impl Reader {
             "SELECT id FROM connector WHERE name = coalesce(?1, name) AND platform = coalesce(?2, platform) ORDER BY id",
         )?;
         statement.query_map(params![name, platform], |row| row.get(0))?.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::archive::schema;
+
+    /// How SQLite answers the question, one step per line.
+    fn plan(reader: &Reader, filter: &ConversationFilter) -> String {
+        let (sql, values) = reader.question(filter, Direction::Newest, None).unwrap().unwrap();
+        let mut statement = reader.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows = statement.query_map(rusqlite::params_from_iter(values.iter().map(|v| &**v)), |row| row.get(3));
+        rows.unwrap().collect::<rusqlite::Result<Vec<String>>>().unwrap().join("\n")
+    }
+
+    #[test]
+    fn what_matches_rarely_is_found_by_an_index_and_comes_in_its_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("archive.db");
+        let mut conn = Connection::open(&path).unwrap();
+        schema::create(&mut conn, &path, "o", &[1; 32], Timestamp(5)).unwrap();
+        conn.execute_batch("INSERT INTO connector VALUES (1, 'sfb', 'ucwa'), (2, 'x', 'teams')").unwrap();
+        let reader = Reader::open(&path).unwrap();
+        let none = ConversationFilter::default;
+        for (filter, index) in [
+            (none(), "conversation_by_start"),
+            (ConversationFilter { state: Some(ConversationState::Live), ..none() }, "conversation_live"),
+            (ConversationFilter { coverage: Some(Coverage::Incomplete), ..none() }, "conversation_incomplete"),
+            (ConversationFilter { connector: Some("x".into()), ..none() }, "conversation_by_connector"),
+            (
+                ConversationFilter { since: Some(Timestamp(1)), until: Some(Timestamp(2)), ..none() },
+                "conversation_by_start",
+            ),
+        ] {
+            let plan = plan(&reader, &filter);
+            assert!(plan.starts_with("SEARCH c ") && plan.contains(&format!("INDEX {index} ")), "{filter:?}: {plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+        }
+        // One person's are few here: from the person's side, then sorted.
+        let plan = plan(&reader, &ConversationFilter { person: Some("p".into()), ..none() });
+        assert!(
+            plan.contains("participant_by_person (person=?)") && plan.contains("SEARCH c USING INTEGER PRIMARY KEY"),
+            "{plan}"
+        );
     }
 }

@@ -11,7 +11,7 @@ use crate::capture::coverage::{Span, Statement, statement};
 use crate::model::{ConversationId, Gap, Person, Seq, Timestamp};
 
 /// Whether a conversation goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConversationState {
     /// The recorder is in it, or asked into it.
@@ -21,7 +21,7 @@ pub enum ConversationState {
 }
 
 /// Whether the record of a conversation is whole; [`Reader::coverage_of`] says why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Coverage {
     /// Recorded, without a gap, and being recorded if live.
@@ -31,7 +31,7 @@ pub enum Coverage {
 }
 
 /// One conversation: a row of `list --json` (INTERFACES §6).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Conversation {
     /// Our id.
     pub id: ConversationId,

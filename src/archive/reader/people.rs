@@ -9,7 +9,7 @@ use crate::archive::number::N;
 use crate::model::Timestamp;
 
 /// A person across all conversations of a platform address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PersonRow {
     /// The platform's stable address.
     pub id: String,
@@ -21,7 +21,7 @@ pub struct PersonRow {
 }
 
 /// A name that a person bore.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct NameRow {
     /// The name as told.
     pub name: String,

@@ -152,7 +152,8 @@ impl Lines {
         self.person(&Person { id: participant.id.clone(), name: participant.name.clone() })
     }
 
-    fn person(&mut self, person: &Person) -> String {
+    /// A name, with the address if another person bore the same name before.
+    pub(in crate::export) fn person(&mut self, person: &Person) -> String {
         let Some(told) = person.name.as_deref().filter(|told| !told.is_empty()) else {
             return format!("<{}>", one_line(&person.id));
         };
@@ -166,7 +167,7 @@ impl Lines {
         if *owner == person.id { shown } else { format!("{shown} <{}>", one_line(&person.id)) }
     }
 
-    fn remember(&mut self, event: &Event) {
+    pub(in crate::export) fn remember(&mut self, event: &Event) {
         let Some(message) = &event.content.message else { return };
         if self.messages.insert(message.id.clone(), event.seq.0).is_none() {
             self.order.push_back(message.id.clone());
@@ -178,7 +179,13 @@ impl Lines {
         }
     }
 
-    fn message(&self, content: &Content) -> String {
+    /// The event that first told a message of this id, if it was not long ago.
+    pub(in crate::export) fn place_of(&self, message: &str) -> Option<u64> {
+        self.messages.get(message).copied()
+    }
+
+    /// `[42]`: the place of the message that an event is about.
+    pub(in crate::export) fn message(&self, content: &Content) -> String {
         let known = content.message.as_ref().and_then(|message| self.messages.get(&message.id));
         known.map_or_else(|| "an earlier message".to_owned(), |seq| format!("[{seq}]"))
     }
@@ -214,7 +221,7 @@ fn facts(content: &Content) -> String {
 }
 
 /// ` (code/subcode: text)`.
-fn why(reason: &Reason) -> String {
+pub(in crate::export) fn why(reason: &Reason) -> String {
     let code = [&reason.code, &reason.subcode].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join("/");
     let parts: Vec<&str> = [code.as_str(), reason.message.as_deref().unwrap_or_default()]
         .into_iter()
@@ -223,7 +230,8 @@ fn why(reason: &Reason) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", one_line(&parts.join(": "))) }
 }
 
-fn attached(attachment: &Attachment) -> String {
+/// Name, type, size and hash of a file.
+pub(in crate::export) fn attached(attachment: &Attachment) -> String {
     let mut said = attachment.name.as_deref().map_or_else(|| "without name".to_owned(), name);
     let mut facts = Vec::new();
     facts.extend(attachment.media_type.as_deref().map(one_line));

@@ -18,8 +18,8 @@ pub(super) struct Machine<'t, 'e> {
     cut: bool,
     word_from: usize,
     word_to: usize,
-    /// `#`, `@` or `.` right before the word that follows.
-    sigil: Option<u8>,
+    /// `#`, `@` or `.` right before the word that follows, and where it stands.
+    sigil: Option<(u8, usize)>,
     /// The last character of a run of pairs, with its place, and whether it is the only one so far.
     gram: Option<(char, usize, usize, bool)>,
 }
@@ -85,8 +85,8 @@ impl<'t, 'e> Machine<'t, 'e> {
         self.sigil = None;
         if opens {
             self.sigil = match byte {
-                b'#' | b'@' if next.is_ascii_alphanumeric() || next >= 128 => Some(byte),
-                b'.' if next.is_ascii_alphabetic() => Some(byte),
+                b'#' | b'@' if next.is_ascii_alphanumeric() || next >= 128 => Some((byte, at)),
+                b'.' if next.is_ascii_alphabetic() => Some((byte, at)),
                 _ => None,
             };
         }
@@ -136,9 +136,7 @@ impl<'t, 'e> Machine<'t, 'e> {
             128.. if text[to..].starts_with('’') => '’'.len_utf8(),
             _ => 0,
         };
-        if let Some(sigil) = self.sigil {
-            let start = from - 1;
-            debug_assert_eq!(bytes[start], sigil);
+        if let Some((_, start)) = self.sigil {
             self.put(lower(&text[start..to], &mut low), Role::Word, start, to);
             self.put(lower(&text[from..to], &mut low), Role::Part, from, to);
         } else if apostrophe > 0 || (next == b'-' && to - from == 1) {
@@ -312,17 +310,19 @@ impl<'t, 'e> Machine<'t, 'e> {
     /// Gives the word out that was being read, if any.
     fn end_word(&mut self) {
         if self.word.is_empty() {
+            // Something else came between.
+            self.sigil = None;
             self.cut = false;
             return;
         }
         let word = std::mem::take(&mut self.word);
         let spelling = std::mem::take(&mut self.spelling);
         let (from, to) = (self.word_from, self.word_to);
-        if let Some(sigil) = self.sigil.take() {
+        if let Some((sigil, start)) = self.sigil.take() {
             let marked = format!("{}{word}", char::from(sigil));
-            self.put(&marked, Role::Word, from.saturating_sub(1), to);
+            self.put(&marked, Role::Word, start, to);
             if self.respelled {
-                self.put(&format!("{}{spelling}", char::from(sigil)), Role::Spelling, from.saturating_sub(1), to);
+                self.put(&format!("{}{spelling}", char::from(sigil)), Role::Spelling, start, to);
                 self.put(&spelling, Role::Part, from, to);
             }
             self.put(&word, Role::Part, from, to);

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::index::query::Words;
 
@@ -41,6 +43,7 @@ fn texts_become_the_tokens_of_the_table() {
         ("co\u{ad}op ze\u{200b}ro", "coop|zero"),
         ("१२३ ٤٥", "123|45"),
         ("हिन्दी", "हिन्दी"),
+        ("@“x #\u{200b}y .é", "x|#y,y|e"),
         ("", ""),
     ] {
         assert_eq!(shown(text), expected, "{text}");
@@ -73,4 +76,33 @@ fn words_of_a_query_ask_for_what_texts_hold() {
     assert_eq!(slots(Words::Prefix("abc.".into())), [(0, "abc".into(), false)]);
     assert_eq!(slots(Words::Word(":-)".into())), [(0, ":-)".into(), false)]);
     assert_eq!(slots(Words::Word("!".into())), []);
+}
+
+proptest! {
+    #[test]
+    fn no_letter_is_left_out(text in "([a-zA-Z]|[ .,'’\"#@_+-]|[äßçéøİ]|[会議]|[かガ]|[한글]|[ไทย]|[а-я]|[א-ת]|\u{301}|👍|\u{200d}|\\PC){0,40}") {
+        let mut covered = vec![false; text.len()];
+        let mut position = 0;
+        tokens(&text, &mut |token| {
+            assert!(token.position >= position && !token.text.is_empty() && token.text.len() <= LONGEST + 2, "{token:?}");
+            assert!(token.from < token.to && text.get(token.from..token.to).is_some(), "{token:?}");
+            covered[token.from..token.to].fill(true);
+            position = token.position;
+        });
+        for (at, c) in text.char_indices() {
+            // Letters that only modify others may stand alone and mean nothing; so may marks.
+            let counts = c.is_ascii_alphanumeric() || "äßçéøİ会議かガ한글ไทяאת".contains(c);
+            prop_assert!(!counts || covered[at], "{:?} at {} of {:?}", c, at, text);
+        }
+    }
+
+    #[test]
+    fn any_word_finds_itself(word in "\\PC{1,12}", before in "\\PC{0,4}") {
+        let words = Words::Word(word.clone());
+        let text = format!("{before} {word} ");
+        if !pattern(&words).slots.is_empty() {
+            let found = crate::index::snippet::Matcher::of(&[&words]).marks(&text);
+            prop_assert!(!found.is_empty(), "{:?} in {:?}", word, text);
+        }
+    }
 }
