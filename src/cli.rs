@@ -16,6 +16,8 @@ mod completions;
 mod demo;
 mod export;
 mod list;
+mod reindex;
+mod search;
 mod serve;
 mod show;
 mod simulate;
@@ -92,8 +94,10 @@ enum Verb {
     Check(check::Check),
     List(list::List),
     Show(show::Show),
+    Search(search::Search),
     Export(export::Export),
     Verify(verify::Verify),
+    Reindex(reindex::Reindex),
     Backup(backup::Backup),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),
@@ -116,8 +120,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Check(verb) => verb.run(globals),
         Verb::List(verb) => verb.run(globals),
         Verb::Show(verb) => verb.run(globals),
+        Verb::Search(verb) => verb.run(globals),
         Verb::Export(verb) => verb.run(globals),
         Verb::Verify(verb) => verb.run(globals),
+        Verb::Reindex(verb) => verb.run(globals),
         Verb::Backup(verb) => verb.run(globals),
         Verb::Simulate(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),

@@ -26,9 +26,17 @@
 //! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
 pub mod actiance;
+pub mod csv;
+pub mod dat;
+pub mod edrm;
 pub mod files;
+pub mod globalrelay;
+pub mod html;
 pub mod jsonl;
+pub mod mail;
 pub mod manifest;
+pub mod markdown;
+pub mod natives;
 pub mod output;
 pub mod pdf;
 mod proofs;
@@ -38,6 +46,7 @@ pub mod seqs;
 pub mod slice;
 pub mod source;
 pub mod text;
+mod view;
 mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,7 +260,21 @@ pub trait Format: Sync {
 }
 
 /// Every format.
-pub static FORMATS: &[&dyn Format] = &[&jsonl::JsonLines, &text::Text, &pdf::Pdf, &rsmf::Rsmf, &actiance::Actiance];
+pub static FORMATS: &[&dyn Format] = &[
+    &jsonl::JsonLines,
+    &text::Text,
+    &html::Html,
+    &markdown::Markdown,
+    &pdf::Pdf,
+    &csv::Csv,
+    &mail::Eml,
+    &mail::Mbox,
+    &rsmf::Rsmf,
+    &actiance::Actiance,
+    &globalrelay::GlobalRelay,
+    &edrm::Edrm,
+    &dat::LoadFile,
+];
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod links;
 pub mod listen;
 pub mod listing;
+pub mod live;
 pub mod page;
 pub mod pages;
 pub mod prefs;
@@ -28,15 +29,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
-use crate::archive::{ArchiveError, Readers};
+use crate::archive::{ArchiveError, Layout, Readers};
 use crate::clock::Clock;
 use crate::health::{self, Vitals};
 use crate::index::Index;
-use page::PageError;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 512;
@@ -72,7 +72,7 @@ impl Default for Options {
 pub struct Viewer {
     /// Connections to the archive.
     pub readers: Readers,
-    /// The search index, if one could be opened.
+    /// The search index; `None` = this viewer cannot search.
     pub index: Option<Index>,
     /// Newest durable seq; its sender is dropped when the archive's writer ends.
     pub log: watch::Receiver<u64>,
@@ -83,6 +83,8 @@ pub struct Viewer {
     /// What an operator may set.
     pub options: Options,
     admission: guard::Admission,
+    streams: live::Streams,
+    downloads: Arc<Semaphore>,
 }
 
 impl Viewer {
@@ -90,18 +92,29 @@ impl Viewer {
     pub const READERS: usize = 8;
 
     /// A viewer of the archive that a running recorder writes.
-    pub fn new(
-        readers: Readers,
-        index: Option<Index>,
-        vitals: Vitals,
-        clock: Arc<dyn Clock>,
-        options: Options,
-    ) -> Viewer {
+    pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
         let admission = guard::Admission::new(options.at_once);
-        Viewer { readers, index, log: vitals.log_size.clone(), vitals, clock, options, admission }
+        Viewer {
+            readers,
+            index: None,
+            log: vitals.log_size.clone(),
+            vitals,
+            clock,
+            options,
+            admission,
+            streams: live::Streams::default(),
+            downloads: Arc::new(Semaphore::new(pages::export::DOWNLOADS)),
+        }
     }
 
-    /// A viewer of an archive that nothing writes: no connectors, and a log that has its size. Blocks for file access.
+    /// The same with a search index.
+    #[must_use]
+    pub fn with_index(self, index: Index) -> Viewer {
+        Viewer { index: Some(index), ..self }
+    }
+
+    /// A viewer of an archive that nothing writes: no connectors, and a log that has its size; with the search index that
+    /// lies beside the archive, if there is one that can be used. Blocks for file access.
     ///
     /// # Errors
     /// As [`Readers::open`].
@@ -110,16 +123,19 @@ impl Viewer {
         let size = crate::archive::Reader::open(path)?.log_size()?;
         let (_, log_size) = watch::channel(size);
         let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default() };
-        let index = Index::open(&crate::archive::Layout::of(path)).ok();
-        Ok(Viewer::new(readers, index, vitals, clock, options))
+        let viewer = Viewer::new(readers, vitals, clock, options);
+        Ok(match Index::open(&Layout::of(path)) {
+            Ok(index) => viewer.with_index(index),
+            Err(_) => viewer,
+        })
     }
 
     /// The search index.
     ///
     /// # Errors
-    /// [`PageError::Unavailable`] if none could be opened.
-    pub fn index(&self) -> Result<Index, PageError> {
-        let none = || PageError::Unavailable { why: "There is no search index.".into() };
+    /// [`page::PageError::Unavailable`] if there is none.
+    pub fn index(&self) -> Result<Index, page::PageError> {
+        let none = || page::PageError::Unavailable { why: "This viewer has no search index.".into() };
         self.index.clone().ok_or_else(none)
     }
 }
@@ -128,7 +144,8 @@ impl Viewer {
 pub fn router(viewer: Arc<Viewer>) -> Router {
     let health = health::routes(viewer.vitals.clone());
     // Within the same guards; below `/api` errors are JSON.
-    let pages = pages::routes().merge(assets::routes()).merge(api::routes()).fallback(page::not_found);
+    let pages =
+        pages::routes().merge(live::routes()).merge(assets::routes()).merge(api::routes()).fallback(page::not_found);
     // From the inside outwards.
     let guarded = pages
         .layer(from_fn_with_state(Arc::clone(&viewer), guard::admit))
@@ -151,6 +168,12 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
+    let closing = Arc::clone(&viewer);
+    let stop = async move {
+        stop.await;
+        // Streams would go on for as long as somebody listens.
+        closing.streams.close();
+    };
     axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
 }
 

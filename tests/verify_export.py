@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks an export of Greffier without Greffier, from docs/FORMATS.md alone. Python standard library only.
 
-    verify_export.py FILE [--key VKEY]      the export FILE with FILE.manifest.json and FILE.proofs.jsonl
+    verify_export.py PATH [--key VKEY]      the export PATH: a file with its companions beside it, a folder, or a .zip
     verify_export.py --vectors DIR          the pinned examples
 
 Exit status: 0 good, 1 cannot be read, 2 usage, 4 something does not fit (every finding is told).
@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import zipfile
 
 HEX = re.compile(r"[0-9a-f]{64}\Z")
 NOT_CONTENT = {"v", "seq", "conversation", "connector", "platform", "kind", "source_time", "recorded_at", "leaf_hash"}
@@ -204,15 +205,34 @@ def same_time(shown, stored, what):
         raise Bad("%s is not the one that was hashed" % what)
 
 
+class Package:
+    """The files of an export: beside a file, in a folder, or in a ZIP archive."""
+
+    def __init__(self, path):
+        self.path, self.zip = path, None
+        self.single = not os.path.isdir(path)
+        if self.single and zipfile.is_zipfile(path) and not os.path.exists(path + ".manifest.json"):
+            self.zip, self.single = zipfile.ZipFile(path), False
+
+    def companion(self, name):
+        return "%s.%s" % (os.path.basename(self.path), name) if self.single else name
+
+    def open(self, name):
+        if self.zip:
+            return self.zip.open(name)
+        if not name or any(part in ("", ".", "..") for part in name.split("/")):
+            raise FileNotFoundError(2, "no such file", name)
+        return open(os.path.join(os.path.dirname(self.path) if self.single else self.path, name), "rb")
+
+    def names(self):
+        if self.zip:
+            return [entry.filename for entry in self.zip.infolist()]
+        return [os.path.relpath(os.path.join(place, name), self.path) for place, _, names in os.walk(self.path) for name in names]
+
+
 def check_event(event, proof, origin, checkpoint):
     if event.get("v") != 1:
         raise Bad("not an event of version 1")
-    seq = event["seq"]
-    if proof["seq"] != seq or proof["origin"] != origin:
-        raise Bad("the proof is of another event")
-    for member in (proof["recorded_at"], proof.get("source_time", 0), seq):
-        if type(member) is not int:
-            raise Bad("a number is something else")
     same_time(event["recorded_at"], proof["recorded_at"], "recorded_at")
     same_time(event.get("source_time"), proof.get("source_time"), "source_time")
     content = {name: value for name, value in event.items() if name not in NOT_CONTENT}
@@ -222,11 +242,23 @@ def check_event(event, proof, origin, checkpoint):
         if content:
             raise Bad("content without a salt")
         commitment = hash32(proof["content"])
+    if event["leaf_hash"] != proof["leaf"]:
+        raise Bad("the leaf hash does not fit: the event was changed")
+    check_leaf(event, proof, origin, checkpoint, commitment)
+
+
+def check_leaf(told, proof, origin, checkpoint, commitment):
+    seq = told["seq"]
+    if proof["seq"] != seq or proof["origin"] != origin:
+        raise Bad("the proof is of another event")
+    for member in (proof["recorded_at"], proof.get("source_time", 0), seq):
+        if type(member) is not int:
+            raise Bad("a number is something else")
     if "envelope" in proof:
         hash32(proof["envelope"])
-    leaf = sha256(b"\0", header(origin, seq, event["connector"], event.get("conversation", ""), event["kind"],
+    leaf = sha256(b"\0", header(origin, seq, told["connector"], told.get("conversation", ""), told["kind"],
                                 proof.get("source_time"), proof["recorded_at"], proof.get("envelope"), commitment.hex()))
-    if leaf.hex() != proof["leaf"] or leaf.hex() != event["leaf_hash"]:
+    if leaf.hex() != proof["leaf"]:
         raise Bad("the leaf hash does not fit: the event was changed")
     if checkpoint and seq <= checkpoint[1]:
         if "path" not in proof:
@@ -237,18 +269,24 @@ def check_event(event, proof, origin, checkpoint):
 
 def verify(path, key):
     findings, notes = [], []
-    with open(path + ".manifest.json", encoding="utf-8") as f:
-        manifest = read_json(f.read())
+    package = Package(path)
+    with package.open(package.companion("manifest.json")) as f:
+        manifest = read_json(f.read().decode("utf-8"))
     if manifest.get("greffier_export") != 1:
         raise Bad("the manifest is not of version 1")
     origin = manifest["origin"]
     for entry in manifest["files"]:
-        name = os.path.join(os.path.dirname(path), os.path.basename(entry["name"]))
         hash_, size = hashlib.sha256(), 0
-        with open(name, "rb") as f:
-            for piece in iter(lambda: f.read(1 << 20), b""):
-                hash_.update(piece)
-                size += len(piece)
+        try:
+            with package.open(entry["name"]) as f:
+                for piece in iter(lambda: f.read(1 << 20), b""):
+                    hash_.update(piece)
+                    size += len(piece)
+        except (FileNotFoundError, KeyError):
+            findings.append("%s: not there" % entry["name"])
+            continue
+        except zipfile.BadZipFile:
+            pass
         if (hash_.hexdigest(), size) != (entry["sha256"], entry["bytes"]):
             findings.append("%s: not the file that the manifest describes" % entry["name"])
     checkpoint = None
@@ -269,57 +307,85 @@ def verify(path, key):
         findings.append("checkpoint: there is none, nothing is signed by the key that was given")
     else:
         notes.append("no checkpoint: nothing is signed")
-    expected = [os.path.basename(path)] + ([os.path.basename(path) + ".proofs.jsonl"] if manifest["format"] == "jsonl" else [])
-    if [entry["name"] for entry in manifest["files"]] != expected:
+    listed = [entry["name"] for entry in manifest["files"]]
+    proofs, readme = package.companion("proofs.jsonl"), package.companion("README.txt")
+    content = [name for name in listed if name not in (proofs, readme)]
+    lines = content[0] if manifest["format"] == "jsonl" and content else None
+    if len(set(listed)) != len(listed) or (package.single and content != [os.path.basename(path)]) or \
+            (manifest["format"] == "jsonl" and len(content) != 1):
         findings.append("manifest: it lists other files")
-    if manifest["format"] != "jsonl":
-        notes.append("only jsonl can be checked event by event")
+    if not package.single and sorted(package.names()) != sorted(listed + ["manifest.json"]):
+        findings.append("manifest: it does not list the files that are there")
+    if proofs not in listed:
+        (findings if lines else notes).append("there are no proofs: only the hashes of files can be checked")
         return findings, notes
-    seqs = check_lines(path, origin, checkpoint, manifest, findings, notes)
-    if manifest["selection"] in ({}, {"since": "1970-01-01T00:00:00.000Z"}) and seqs != manifest["log_size"]:
+    seqs = check_lines(package, lines, proofs, origin, checkpoint, manifest, findings, notes)
+    if lines and manifest["selection"] in ({}, {"since": "1970-01-01T00:00:00.000Z"}) and seqs != manifest["log_size"]:
         findings.append("manifest: the whole log was asked for, %d events are there, the log had %d" % (seqs, manifest["log_size"]))
+    if not lines:
+        notes.append("time, kind, conversation and place of each event were proven; the words only by the manifest's hashes")
     return findings, notes
 
 
-def check_lines(path, origin, checkpoint, manifest, findings, notes):
-    kinds, gaps, count, last, first, newer, erased = {}, [], 0, 0, None, 0, 0
-    with open(path, "rb") as lines, open(path + ".proofs.jsonl", "rb") as proofs:
-        while True:
-            line, proof_line = lines.readline(), proofs.readline()
-            if not line and not proof_line:
-                break
-            count += 1
-            where = "line %d" % count
-            try:
-                if not line or not proof_line:
-                    raise Bad("%s has no more lines" % ("the proofs" if line else "the export"))
-                event, proof = read_json(line.decode("utf-8")), read_json(proof_line.decode("utf-8"))
-                if type(event.get("seq")) is int:
-                    where = "line %d, seq %d" % (count, event["seq"])
-                    if event["seq"] <= last:
-                        findings.append("%s: out of order" % where)
-                    last = max(last, event["seq"])
-                    first = event["seq"] if first is None else first
+def check_lines(package, shown, proofs, origin, checkpoint, manifest, findings, notes):
+    """`shown` = the file whose lines are events as they are; None = the proofs tell what the leaves are made of."""
+    kinds, gaps, gap_events, conversations = {}, [], {}, set()
+    count, last, first, newer, erased = 0, 0, None, 0, 0
+    try:
+        proof_lines = package.open(proofs)
+        lines = package.open(shown) if shown else None
+    except (FileNotFoundError, KeyError):
+        return 0
+    while True:
+        proof_line = proof_lines.readline()
+        line = lines.readline() if lines else proof_line
+        if not line and not proof_line:
+            break
+        count += 1
+        where = "line %d" % count
+        try:
+            if not line or not proof_line:
+                raise Bad("%s has no more lines" % ("the proofs" if line else "the export"))
+            event, proof = read_json(line.decode("utf-8")), read_json(proof_line.decode("utf-8"))
+            if type(event.get("seq")) is int:
+                where = "line %d, seq %d" % (count, event["seq"])
+                if event["seq"] <= last:
+                    findings.append("%s: out of order" % where)
+                last = max(last, event["seq"])
+                first = event["seq"] if first is None else first
+            if lines:
                 check_event(event, proof, origin, checkpoint)
-                kinds[event["kind"]] = kinds.get(event["kind"], 0) + 1
-                newer += not checkpoint or event["seq"] > checkpoint[1]
-                erased += "salt" not in proof
-                if event["kind"] == "capture.gap" and "gap" in event:
+            else:
+                check_leaf(proof, proof, origin, checkpoint, hash32(proof["content"]))
+            kinds[event["kind"]] = kinds.get(event["kind"], 0) + 1
+            newer += not checkpoint or event["seq"] > checkpoint[1]
+            erased += lines is not None and "salt" not in proof
+            if "conversation" in event:
+                conversations.add(event["conversation"])
+            if event["kind"] == "capture.gap":
+                gap_events[event["seq"]] = event.get("conversation")
+                if "gap" in event:
                     gap = dict(event["gap"], seq=event["seq"])
                     if "conversation" in event:
                         gap["conversation"] = event["conversation"]
                     gaps.append(gap)
-            except Bad as error:
-                findings.append("%s: %s" % (where, error))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                findings.append("%s: malformed (%s)" % (where, type(error).__name__))
+        except Bad as error:
+            findings.append("%s: %s" % (where, error))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            findings.append("%s: malformed (%s)" % (where, type(error).__name__))
     if (manifest["events"], manifest.get("first_seq"), manifest.get("last_seq")) != (count, first, last or None):
         findings.append("manifest: it tells other numbers of events than the file")
     if not any(finding.startswith("line") for finding in findings):
         if manifest["kinds"] != kinds:
             findings.append("manifest: it tells other kinds of events than the file")
-        if manifest["gaps"] != gaps:
+        if lines:
+            gaps_fit = manifest["gaps"] == gaps
+        else:
+            gaps_fit = all(gap["seq"] in gap_events and gap.get("conversation") == gap_events[gap["seq"]] for gap in manifest["gaps"])
+        if not gaps_fit:
             findings.append("manifest: it tells other gaps than the file")
+        if {entry["id"] for entry in manifest["conversations"]} != conversations:
+            findings.append("manifest: it tells other conversations than the file")
     if newer:
         notes.append("%d events are newer than the checkpoint" % newer)
     if erased:

@@ -35,6 +35,11 @@ impl Readers {
         Ok(Readers { inner: Arc::new(inner) })
     }
 
+    /// The archive that is read.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
     /// Lends a reader to `question` on a blocking thread and waits for the answer. Dropping the future does not stop a
     /// question that has begun.
     ///

@@ -45,6 +45,10 @@ pub(super) struct Export {
     #[arg(long, value_name = "NAME")]
     connector: Option<String>,
 
+    /// Zone in which formats with a file for each day count days, for example Europe/Berlin; UTC if not given
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<chrono_tz::Tz>,
+
     /// jsonl (one event, version 1, per line; with proofs) or text (for reading)
     #[arg(long, value_parser = FORMATS.iter().map(|format| format.name()).collect::<Vec<_>>())]
     format: String,
@@ -76,6 +80,7 @@ impl Export {
             participant: self.participant.clone(),
             connector: self.connector.clone(),
             search: None,
+            zone: self.zone,
         };
         let source = Source::new(&reader, &selection)?;
         if source.events().next().transpose()?.is_none() {

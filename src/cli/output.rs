@@ -87,6 +87,15 @@ impl Out {
         }
     }
 
+    /// What begins and ends a colour, under the same condition.
+    pub(super) fn brush(&self, colour: Colour) -> (String, &'static str) {
+        let painted = self.paint(colour, "\n");
+        match painted.split_once('\n') {
+            Some((on, off)) if !off.is_empty() => (on.to_owned(), "\u{1b}[0m"),
+            _ => (String::new(), ""),
+        }
+    }
+
     /// Bytes as they are, for exports.
     pub(super) fn raw(&mut self) -> &mut impl Write {
         &mut self.inner

@@ -28,9 +28,9 @@ pub(super) struct Recorder {
     signer: Arc<dyn CheckpointSigner>,
     supervisor: Supervisor,
     vitals: Vitals,
+    indexer: Indexer,
     background: CancellationToken,
     checkpoints: JoinHandle<()>,
-    indexer: Option<Indexer>,
     pages: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -51,19 +51,16 @@ impl Recorder {
         let readers = Readers::open(&archive.layout().database, Viewer::READERS)?;
         let supervisor = Supervisor::start(connectors, sink, Arc::clone(&clock), Pauses::default());
         let vitals = Vitals { connectors: supervisor.watched().to_vec(), log_size: archive.subscribe(), meter };
+        let indexer = Indexer::start(archive.layout(), archive.subscribe());
         let background = CancellationToken::new();
         let checkpoints = tokio::spawn(sign_as_it_grows(Arc::clone(&archive), Arc::clone(&signer), background.clone()));
-        // Search is a reader: without it, recording goes on.
-        let indexer = Indexer::start(archive.layout(), archive.subscribe())
-            .inspect_err(|error| tracing::error!(%error, "there will be no search"))
-            .ok();
-        let index = indexer.as_ref().map(Indexer::index);
+        let index = indexer.index();
         let pages = listener.map(|listener| {
             let stop = background.clone().cancelled_owned();
-            let viewer = Arc::new(Viewer::new(readers, index, vitals.clone(), clock, options));
+            let viewer = Arc::new(Viewer::new(readers, vitals.clone(), clock, options).with_index(index));
             tokio::spawn(viewer::serve(listener, viewer, stop))
         });
-        Ok(Recorder { archive, signer, supervisor, vitals, background, checkpoints, indexer, pages })
+        Ok(Recorder { archive, signer, supervisor, vitals, indexer, background, checkpoints, pages })
     }
 
     pub(super) fn vitals(&self) -> &Vitals {
@@ -90,11 +87,9 @@ impl Recorder {
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         let late = self.supervisor.stop(LEAVING).await;
         self.background.cancel();
+        self.indexer.stop().await;
         // The archive can only be closed when the task that shares it has gone.
         let _ = self.checkpoints.await;
-        if let Some(indexer) = self.indexer {
-            indexer.stop().await;
-        }
         let signed = self.archive.checkpoint(self.signer).await.context("cannot sign the log at the end");
         if let Some(mut pages) = self.pages
             && tokio::time::timeout(LAST_PAGES, &mut pages).await.is_err()

@@ -4,12 +4,13 @@
 //! whoever is there at its end leaves with it. What the format has no element for is said by the recorder, as a bot. Files
 //! are not in the archive, so their transfers are told as failed, and `warning.txt` lists them.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 use std::io::Write;
 
 use super::rsmf::recorder;
 use super::slice::people::{mail_of, short};
-use super::slice::{Limits, Messages, Slice, Target, called, each_slice, joins, time_of, zone_of};
+use super::slice::versions::{Update, Version, Versions};
+use super::slice::{Limits, Slice, called, each_slice, joins, time_of, zone_of};
 use super::text::line::Lines;
 use super::xml::Xml;
 use super::{Container, ExportError, Files, Format, LeftOut, Seen, Source, Written};
@@ -134,7 +135,7 @@ impl Room {
         xml.open("Conversation", &[("Perspective", &short(&title, 200))])?;
         xml.leaf("RoomID", &format!("conversation - {}", slice.room.key()))?;
         xml.leaf("StartTimeUTC", &epoch(start))?;
-        let mut room = Room { start, end: slice.last_at(), entries, bot, lines: Lines::default() };
+        let room = Room { start, end: slice.last_at(), entries, bot, lines: Lines::default() };
         for (person, at, _) in &room.entries {
             room.presence("ParticipantEntered", person, *at, xml)?;
         }
@@ -175,7 +176,7 @@ impl Room {
             if names.is_empty() { "nobody told".into() } else { names.join(", ") }
         ));
         let id = format!("{}.{}", slice.room.key(), slice.day.date);
-        message(xml, &Said { id, by: &self.bot, user_type: "bot", at: self.start, update: None, text: &text })
+        self.note(id, self.start, &text, xml)
     }
 
     fn take(&mut self, slice: &Slice, xml: &mut Xml<'_>, warnings: &mut Warnings) -> Result<(), ExportError> {
@@ -184,7 +185,9 @@ impl Room {
         for (index, event) in slice.events.iter().enumerate() {
             match event.kind {
                 Kind::MessageSent | Kind::MessageEdited | Kind::MessageDeleted => {
-                    versions.write(index, self, xml)?;
+                    for version in versions.told_by(index) {
+                        self.version(&version, xml)?;
+                    }
                     self.files(event, xml, warnings)?;
                 }
                 Kind::ParticipantJoined if joins(event).is_some() => {}
@@ -201,11 +204,32 @@ impl Room {
                     };
                     let said = said.strip_prefix("- ").unwrap_or(&said);
                     let (id, at) = (format!("event-{}", event.seq), time_of(event));
-                    message(xml, &Said { id, by: &self.bot, user_type: "bot", at, update: None, text: said })?;
+                    self.note(id, at, said, xml)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// The recorder says something.
+    fn note(&self, id: String, at: Timestamp, text: &str, xml: &mut Xml<'_>) -> Result<(), ExportError> {
+        message(xml, &Said { id, by: &self.bot, user_type: "bot", at, update: None, newer: None, text })
+    }
+
+    fn version(&self, version: &Version<'_>, xml: &mut Xml<'_>) -> Result<(), ExportError> {
+        let by = version.by.unwrap_or(&self.bot);
+        let deleted = version.update.is_some_and(|(update, _)| update == Update::Deleted);
+        let text = if deleted { Cow::Owned(format!("delete {}", version.text)) } else { Cow::Borrowed(version.text) };
+        let said = Said {
+            id: one_line(&version.id),
+            by,
+            user_type: self.user_type(by),
+            at: version.at,
+            update: version.update,
+            newer: version.newer.as_deref().map(one_line),
+            text: &text,
+        };
+        message(xml, &said)
     }
 
     fn files(&self, event: &Event, xml: &mut Xml<'_>, warnings: &mut Warnings) -> Result<(), ExportError> {
@@ -251,8 +275,9 @@ struct Said<'s> {
     by: &'s Person,
     user_type: &'s str,
     at: Timestamp,
-    /// Kind of update, its time, and where an old version leads.
-    update: Option<(&'s str, Timestamp, Option<&'s str>)>,
+    update: Option<(Update, Timestamp)>,
+    /// Where an old version leads.
+    newer: Option<String>,
     text: &'s str,
 }
 
@@ -262,107 +287,15 @@ fn message(xml: &mut Xml<'_>, said: &Said<'_>) -> Result<(), ExportError> {
     xml.leaf("LoginName", &login(said.by))?;
     xml.leaf("UserType", said.user_type)?;
     xml.leaf("DateTimeUTC", &epoch(said.at))?;
-    if let Some((kind, at, newer)) = said.update {
-        xml.leaf("UpdatedType", kind)?;
+    if let Some((update, at)) = said.update {
+        xml.leaf("UpdatedType", update.as_str())?;
         xml.leaf("UpdatedDateTimeUTC", &epoch(at))?;
-        if let Some(newer) = newer {
-            xml.leaf("EditedNewMsgId", newer)?;
-        }
+    }
+    if let Some(newer) = &said.newer {
+        xml.leaf("EditedNewMsgId", newer)?;
     }
     xml.leaf("Content", said.text)?;
     xml.close("Message")
-}
-
-/// Which version of its message each event of a slice brings, and which comes next.
-struct Versions<'s> {
-    slice: &'s Slice,
-    messages: Messages<'s>,
-    /// By index of an event: the index of the edit that replaces its text within the slice.
-    replaced_by: HashMap<usize, usize>,
-    /// By index of a change: the event that brought the text until then.
-    before: HashMap<usize, usize>,
-    /// Messages of earlier slices that were repeated.
-    repeated: HashSet<u64>,
-}
-
-impl<'s> Versions<'s> {
-    fn of(slice: &'s Slice) -> Versions<'s> {
-        let messages = slice.messages();
-        let mut newest: HashMap<(&str, Option<usize>), usize> = HashMap::new();
-        let (mut replaced_by, mut before) = (HashMap::new(), HashMap::new());
-        for (index, event) in slice.events.iter().enumerate() {
-            let Some(message) = &event.content.message else { continue };
-            let sent = match event.kind {
-                Kind::MessageSent => Some(index),
-                Kind::MessageEdited | Kind::MessageDeleted => match messages.changed_by(index) {
-                    Some(Target::Here(sent)) => Some(sent),
-                    _ => None,
-                },
-                _ => continue,
-            };
-            let key = (message.id.as_str(), sent);
-            let known = newest.get(&key).copied().or(sent.filter(|sent| *sent != index));
-            if let Some(known) = known {
-                before.insert(index, known);
-            }
-            if event.kind == Kind::MessageEdited
-                && let Some(known) = known
-            {
-                replaced_by.insert(known, index);
-            }
-            if event.kind != Kind::MessageDeleted {
-                newest.insert(key, index);
-            }
-        }
-        Versions { slice, messages, replaced_by, before, repeated: HashSet::new() }
-    }
-
-    fn text(&self, index: usize) -> &'s str {
-        self.slice.events[index].content.message.as_ref().map_or("", |message| &message.text)
-    }
-
-    fn write(&mut self, index: usize, room: &Room, xml: &mut Xml<'_>) -> Result<(), ExportError> {
-        let event = &self.slice.events[index];
-        let Some(sent) = &event.content.message else { return Ok(()) };
-        let id = one_line(&sent.id);
-        let messages = self.messages.changed_by(index);
-        let (by, at) = match messages {
-            Some(Target::Here(first)) => {
-                let first = &self.slice.events[first];
-                (first.content.actor.as_ref(), time_of(first))
-            }
-            Some(Target::Earlier(earlier)) => (earlier.actor.as_ref(), earlier.at),
-            _ => (event.content.actor.as_ref(), time_of(event)),
-        };
-        let by = by.unwrap_or(&room.bot);
-        let user_type = room.user_type(by);
-        if let (Kind::MessageEdited, Some(Target::Earlier(earlier))) = (event.kind, messages)
-            && self.repeated.insert(earlier.seq.0)
-        {
-            let old = format!("{id}.{}", earlier.seq);
-            let update = Some(("EditedOriginalMsg", time_of(event), Some(id.as_str())));
-            message(xml, &Said { id: old, by, user_type, at, update, text: &earlier.text })?;
-        }
-        if event.kind == Kind::MessageDeleted {
-            let until_then = match (self.before.get(&index), messages) {
-                (Some(before), _) => self.text(*before),
-                (None, Some(Target::Earlier(earlier))) => &earlier.text,
-                _ => "",
-            };
-            let text = format!("delete {until_then}");
-            let update = Some(("Deleted", time_of(event), None));
-            return message(xml, &Said { id, by, user_type, at, update, text: &text });
-        }
-        let (own, update) = match self.replaced_by.get(&index) {
-            Some(newer) => {
-                let old = format!("{id}.{}", event.seq);
-                (old, Some(("EditedOriginalMsg", time_of(&self.slice.events[*newer]), Some(id.as_str()))))
-            }
-            None if event.kind == Kind::MessageEdited => (id.clone(), Some(("EditedNewMsg", time_of(event), None))),
-            None => (id.clone(), None),
-        };
-        message(xml, &Said { id: own, by, user_type, at, update, text: &sent.text })
-    }
 }
 
 /// What a recipient has to know is missing.

@@ -90,6 +90,7 @@ pub(super) fn write(
     members.put("origin", &source.reader().origin()?)?;
     members.put("format", &format.name())?;
     members.put("selection", source.selection())?;
+    members.put("zone", &source.zone().name())?;
     members.put("made", made)?;
     members.put("log_size", &source.size())?;
     members.put("events", &written.events)?;

@@ -9,6 +9,7 @@ mod day;
 mod memory;
 pub mod people;
 pub mod plain;
+pub mod versions;
 mod walk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -502,8 +503,9 @@ impl People {
 
 /// The zone that a selection counts its days in.
 pub fn zone_of(source: &Source<'_>) -> Tz {
-    let _ = source;
-    Tz::UTC
+    let selection = source.selection();
+    let of_search = || selection.search.as_ref().and_then(|search| search.zone.parse().ok());
+    selection.zone.or_else(of_search).unwrap_or(Tz::UTC)
 }
 
 /// Every slice of a selection: conversation by conversation in the selection's order, then the events of none.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::{ExportError, SeqSet};
@@ -30,6 +31,23 @@ pub struct Selection {
     /// Only what a search finds, with what was said around it. The other conditions bound the search.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub search: Option<Search>,
+    /// The zone in which formats with a file for each day count days, and show times; absent = that of the search, else UTC.
+    #[serde(skip_serializing_if = "Option::is_none", default, with = "zone_name")]
+    pub zone: Option<Tz>,
+}
+
+/// A zone by its IANA name.
+mod zone_name {
+    use chrono_tz::Tz;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(zone: &Option<Tz>, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(zone.map_or("UTC", Tz::name))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Tz>, D::Error> {
+        String::deserialize(d)?.parse().map(Some).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A search as it was made, so that its result can be judged and had again.
@@ -59,6 +77,7 @@ pub struct Source<'r> {
     reader: &'r Reader,
     selection: &'r Selection,
     size: u64,
+    zone: Tz,
     only: Option<HashSet<ConversationId>>,
     found: Option<Found>,
 }
@@ -138,11 +157,21 @@ impl<'r> Source<'r> {
                 return Err(ExportError::UnknownConversation { id: id.clone() });
             }
         }
-        let mut source = Source { reader, selection, size, only: None, found: None };
+        let mut source = Source { reader, selection, size, zone: Tz::UTC, only: None, found: None };
         if selection.participant.is_some() || !selection.conversations.is_empty() {
             source.only = Some(source.conversations().collect::<Result<_, _>>()?);
         }
         Ok(source)
+    }
+
+    /// The same, with days and times shown in a zone other than UTC by the formats that show them to people.
+    pub fn in_zone(self, zone: Tz) -> Self {
+        Source { zone, ..self }
+    }
+
+    /// The zone in which days begin and times are shown.
+    pub fn zone(&self) -> Tz {
+        self.zone
     }
 
     /// The archive: for what is known of conversations and people, not for events.

@@ -22,6 +22,9 @@ const MERGING: Duration = Duration::from_millis(250);
 /// First and longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// Time for a step to notice that it shall stop.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// Events from which on several threads take them in.
 const MUCH: u64 = 50_000;
 
@@ -34,19 +37,17 @@ pub struct Indexer {
 }
 
 impl Indexer {
-    /// Starts to follow. Must be called within a tokio runtime; blocks while the index opens.
+    /// Starts to follow. Must be called within a tokio runtime; does not block.
     ///
-    /// An index that is missing, damaged, of another version or another log is made anew in the background.
-    ///
-    /// # Errors
-    /// [`IndexError::Busy`] if another process writes the index; what the archive and the file system say.
-    pub fn start(layout: &Layout, log: watch::Receiver<u64>) -> Result<Indexer, IndexError> {
+    /// An index that is missing, damaged, of another version or another log is made anew in the background. While
+    /// another process writes it (`reindex`), or the disk is full, it waits and tries again.
+    pub fn start(layout: &Layout, log: watch::Receiver<u64>) -> Indexer {
         let interrupt = Arc::new(AtomicBool::new(false));
-        let follower = Follower::open(layout, Arc::clone(&interrupt))?;
+        let follower = Follower::new(layout, Place::of(layout), Arc::clone(&interrupt), None);
         let index = follower.index.clone();
         let stop = CancellationToken::new();
         let task = tokio::spawn(follow(follower, log, stop.clone()));
-        Ok(Indexer { index, stop, interrupt, task })
+        Indexer { index, stop, interrupt, task }
     }
 
     /// The index it writes.
@@ -54,12 +55,12 @@ impl Indexer {
         self.index.clone()
     }
 
-    /// Ends soon, also in the middle of a rebuild, and gives the index free.
+    /// Ends soon, also in the middle of a rebuild, and gives the index free. A merge is not waited for: an end in its
+    /// middle harms nothing.
     pub async fn stop(self) {
         self.interrupt.store(true, Ordering::Relaxed);
         self.stop.cancel();
-        // It only ends early if the runtime does.
-        let _ = self.task.await;
+        let _ = tokio::time::timeout(LEAVING, self.task).await;
     }
 }
 
@@ -106,7 +107,7 @@ async fn follow(mut follower: Follower, mut log: watch::Receiver<u64>, stop: Can
 struct Follower {
     layout: Layout,
     index: Index,
-    lock: Lock,
+    lock: Option<Lock>,
     writer: Option<Writer>,
     archive: Option<Reader>,
     interrupt: Arc<AtomicBool>,
@@ -119,52 +120,50 @@ struct Follower {
 }
 
 impl Follower {
-    fn open(layout: &Layout, interrupt: Arc<AtomicBool>) -> Result<Follower, IndexError> {
-        Follower::at(layout, Place::of(layout), interrupt, None)
-    }
-
-    fn at(
-        layout: &Layout,
-        place: Place,
-        interrupt: Arc<AtomicBool>,
-        temporary: Option<Temporary>,
-    ) -> Result<Follower, IndexError> {
-        let archive = Reader::open(&layout.database)?;
-        let lock = place.lock()?;
-        let name = place.current()?;
-        place.sweep(&lock, name.as_deref());
-        let mut anew = None;
-        let opened = match &name {
-            None => None,
-            Some(name) => match Generation::open(&place.generation(name), name) {
-                Ok(generation) => {
-                    let stamp = generation.snapshot().stamp.clone();
-                    anew = stamp.mismatch(&archive)?.map(str::to_owned);
-                    // Of another version it can still answer; of another log it would tell nonsense.
-                    let answers = anew.is_none() || stamp.version != super::schema::VERSION;
-                    answers.then(|| Arc::new(generation))
-                }
-                Err(error) => {
-                    anew = Some(error.to_string());
-                    None
-                }
-            },
-        };
-        if name.is_none() {
-            anew = Some("there was none".into());
-        }
-        let index = Index::over(place, opened, true, temporary);
-        Ok(Follower {
+    fn new(layout: &Layout, place: Place, interrupt: Arc<AtomicBool>, temporary: Option<Temporary>) -> Follower {
+        Follower {
             layout: layout.clone(),
-            index,
-            lock,
+            index: Index::over(place, None, true, temporary),
+            lock: None,
             writer: None,
-            archive: Some(archive),
+            archive: None,
             interrupt,
-            anew,
+            anew: None,
             checked: false,
             told: None,
-        })
+        }
+    }
+
+    /// Takes the lock, opens what is there, and finds out whether it is of use.
+    fn begin(&mut self) -> Result<(), IndexError> {
+        let archive = match self.archive.take() {
+            Some(archive) => archive,
+            None => Reader::open(&self.layout.database)?,
+        };
+        let archive = &*self.archive.insert(archive);
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let inner = &self.index.inner;
+        let lock = inner.place.lock();
+        let name = inner.place.current()?;
+        let opened = name.as_ref().map(|name| Generation::open(&inner.place.generation(name), name));
+        self.anew = match &opened {
+            None => Some("there was none".into()),
+            Some(Err(error)) => Some(error.to_string()),
+            Some(Ok(generation)) => generation.snapshot().stamp.mismatch(archive)?.map(str::to_owned),
+        };
+        if let Some(Ok(generation)) = opened {
+            // Of another version it can still answer; of another log it would tell nonsense.
+            let of_other_version = generation.snapshot().stamp.version != super::schema::VERSION;
+            if self.anew.is_none() || of_other_version {
+                inner.replace(Some(Arc::new(generation)));
+            }
+        }
+        // Only now: while another process writes, its index answers here too.
+        let lock = self.lock.insert(lock?);
+        inner.place.sweep(lock, name.as_deref());
+        Ok(())
     }
 
     /// Brings the index to this seq. `Ok(true)` = a merge runs, look in again soon.
@@ -199,13 +198,10 @@ impl Follower {
         {
             generation.check()?;
         }
-        let archive = match self.archive.take() {
-            Some(archive) => archive,
-            None => Reader::open(&self.layout.database)?,
-        };
-        let archive = &*self.archive.insert(archive);
+        self.begin()?;
+        let (Some(archive), Some(lock)) = (&self.archive, &self.lock) else { return Err(IndexError::Interrupted) };
         if let Some(why) = self.anew.clone() {
-            rebuild_in(&self.index, &self.lock, archive, &self.interrupt, Some(why), &mut |_, _| ())?;
+            rebuild_in(&self.index, lock, archive, &self.interrupt, Some(why), &mut |_, _| ())?;
             self.anew = None;
             self.writer = None;
             self.checked = true;
@@ -319,34 +315,36 @@ pub fn catch_up(
     stop: &Arc<AtomicBool>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Index, IndexError> {
-    let follower = match Follower::open(layout, Arc::clone(stop)) {
-        Err(IndexError::Io { source, .. }) if cannot_write(&source) => {
-            let dir = temporary_directory()?;
-            let temporary = Temporary(dir.clone());
-            Follower::at(layout, Place::at(dir), Arc::clone(stop), Some(temporary))?
-        }
-        other => other?,
-    };
-    follower.catch_up(progress)
+    let mut follower = Follower::new(layout, Place::of(layout), Arc::clone(stop), None);
+    match follower.catch_up(progress) {
+        Err(IndexError::Io { source, .. }) if cannot_write(&source) => {}
+        done => return done.map(|()| follower.index),
+    }
+    let dir = temporary_directory()?;
+    let temporary = Temporary(dir.clone());
+    follower = Follower::new(layout, Place::at(dir), Arc::clone(stop), Some(temporary));
+    follower.catch_up(progress)?;
+    Ok(follower.index)
 }
 
 impl Follower {
     /// Does all that is to do, once.
-    fn catch_up(mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Index, IndexError> {
-        let Some(archive) = self.archive.take() else { return Err(IndexError::Interrupted) };
+    fn catch_up(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), IndexError> {
+        self.begin()?;
+        let (Some(archive), Some(lock)) = (&self.archive, &self.lock) else { return Err(IndexError::Interrupted) };
         if let Some(why) = self.anew.take() {
-            rebuild_in(&self.index, &self.lock, &archive, &self.interrupt, Some(why), progress)?;
+            rebuild_in(&self.index, lock, archive, &self.interrupt, Some(why), progress)?;
         }
         let missing = || IndexError::Missing { dir: self.index.inner.place.dir().to_owned() };
         let generation = self.index.inner.current().ok_or_else(missing)?;
         let size = archive.log_size()?;
         if generation.snapshot().stamp.reached < size {
             let mut writer = Writer::open(generation)?;
-            catch_up_in(&self.index, &mut writer, &archive, size, &self.interrupt, progress)?;
+            catch_up_in(&self.index, &mut writer, archive, size, &self.interrupt, progress)?;
             writer.tidy_all()?;
         }
         self.index.inner.tell(State::Resting, None);
-        Ok(self.index)
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use super::plan::plan;
 use super::query::Query;
 use super::search::{AtSize, each_of, find};
 use super::segments::Snapshot;
+use super::snippet::Matcher;
 use super::top::Rank;
 use super::{Answer, Cursor, Hit, IndexError, Request, Scope, Snippet, Sort, Standing, State, Status, facets, schema};
 use crate::archive::reader::Heading;
@@ -140,13 +141,14 @@ impl Index {
                 false => None,
             };
             let scored = request.sort == Sort::Relevance && plan.ranks;
+            let matcher = Matcher::new(request.query);
             let mut headings = HashMap::new();
             let mut hits = Vec::with_capacity(found.ranks.len());
             for rank in found.ranks {
                 let score = if scored { rank.score() } else { 0.0 };
                 // An event that the archive does not have was lost to a restored backup; the indexer notices.
                 if let Some(event) = reader.event(Seq(rank.seq(request.sort)))? {
-                    hits.push(hit(reader, request.query, event, score, &mut headings)?);
+                    hits.push(hit(reader, &matcher, event, score, &mut headings)?);
                 }
             }
             Ok(Answer { hits, total: found.total, facets, next, reached: Seq(reached) })
@@ -248,7 +250,7 @@ impl Index {
 
 fn hit(
     reader: &Reader,
-    query: &Query,
+    matcher: &Matcher,
     event: Event,
     score: f32,
     headings: &mut HashMap<ConversationId, Option<Heading>>,
@@ -275,17 +277,38 @@ fn hit(
         Some(change) if event.seq < change.newest => Standing::Superseded,
         _ => Standing::Current,
     };
-    let snippet = snippet(&event, query);
+    let snippet = snippet(&event, matcher);
     let (subject, coverage) = heading.map_or((None, None), |heading| (heading.subject, Some(heading.coverage)));
     Ok(Hit { event, score, snippet, standing, subject, coverage })
 }
 
-fn snippet(event: &Event, _query: &Query) -> Snippet {
-    let text = event.content.message.as_ref().map_or("", |message| message.text.as_str());
-    let shown: String = text.chars().take(SNIPPET).collect();
-    let cut_after = shown.len() < text.len();
-    let parts = if shown.is_empty() { Vec::new() } else { vec![(shown, false)] };
-    Snippet { parts, cut_before: false, cut_after }
+/// Of the text; of what else is searched as words if only that shows a match.
+fn snippet(event: &Event, matcher: &Matcher) -> Snippet {
+    let content = &event.content;
+    let message = content.message.as_ref();
+    let shows = |snippet: &Snippet| snippet.parts.iter().any(|(_, matches)| *matches);
+    let first = match message.map(|message| message.text.as_str()).filter(|text| !text.is_empty()) {
+        Some(text) => matcher.snippet(text, SNIPPET),
+        None => Snippet::default(),
+    };
+    if shows(&first) {
+        return first;
+    }
+    let names = message.into_iter().flat_map(|message| &message.attachments).filter_map(|file| file.name.as_deref());
+    let mut others = names.chain(content.subject.as_deref()).map(|text| matcher.snippet(text, SNIPPET));
+    let fallback = |others: &mut dyn Iterator<Item = Snippet>| {
+        let mut first = first;
+        for other in others {
+            if shows(&other) {
+                return other;
+            }
+            if first.parts.is_empty() {
+                first = other;
+            }
+        }
+        first
+    };
+    fallback(&mut others)
 }
 
 /// Walks every hit of a query; see [`Index::matches`].

@@ -236,12 +236,25 @@ impl From<ArchiveError> for PageError {
 
 impl From<IndexError> for PageError {
     fn from(error: IndexError) -> PageError {
-        if let IndexError::Archive(error) = error {
-            return error.into();
-        }
-        // It is made anew by itself where it is damaged.
-        tracing::warn!(%error, "the search index cannot answer");
-        PageError::Unavailable { why: "The search index cannot answer at the moment.".into() }
+        let why = match error {
+            IndexError::Archive(error) => return error.into(),
+            IndexError::Missing { .. } => {
+                "There is no search index yet; it is being made, or `greffier reindex` makes it."
+            }
+            IndexError::Interrupted => "The recorder is stopping.",
+            IndexError::Busy { .. }
+            | IndexError::Stale { .. }
+            | IndexError::Damaged { .. }
+            | IndexError::Broken { .. } => {
+                tracing::warn!(%error, "a search cannot be answered");
+                "The search index cannot be used at the moment. The recorder makes it anew; conversations can be read meanwhile."
+            }
+            IndexError::Io { .. } | IndexError::Engine { .. } => {
+                tracing::error!(%error, "a search cannot be answered");
+                return PageError::Internal;
+            }
+        };
+        PageError::Unavailable { why: why.into() }
     }
 }
 

@@ -1,10 +1,14 @@
 //! The pages, one file each.
 
 pub mod conversations;
+pub mod event;
+pub mod export;
 pub mod integrity;
 pub mod people;
+pub mod search;
 pub mod settings;
 pub mod statistics;
+pub mod transcript;
 
 use std::sync::Arc;
 
@@ -15,6 +19,10 @@ use super::Viewer;
 pub(super) fn routes() -> Router<Arc<Viewer>> {
     Router::new()
         .merge(conversations::routes())
+        .merge(transcript::routes())
+        .merge(event::routes())
+        .merge(export::routes())
+        .merge(search::routes())
         .merge(people::routes())
         .merge(integrity::routes())
         .merge(statistics::routes())

@@ -211,6 +211,47 @@ fn other_sites_may_link_but_not_load() {
 }
 
 #[test]
+fn the_access_log_names_routes_and_never_what_was_looked_for() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (_dir, viewer) = told();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(log, || {
+        block_on(async {
+            get(&viewer, "/?subject=Geheimnis").await;
+            get(&viewer, "/people/sip%3Aalice%40contoso.com?name=Geheimnis").await;
+            get(&viewer, "/Geheimnis").await;
+            ask(&viewer, "GEHEIMNIS", "/people", &[]).await;
+        });
+    });
+    let text = String::from_utf8(lines.0.lock().expect("not poisoned").clone()).expect("text");
+    let parts: Vec<String> =
+        text.lines().map(|line| line.split_once("page http.").expect("an access line").1.to_owned()).collect();
+    let wanted = [
+        ("method=\"GET\" http.route=/ ", "status=200"),
+        ("method=\"GET\" http.route=/people/{id} ", "status=200"),
+        ("method=\"GET\" http.route=none ", "status=404"),
+        ("method=\"other\" http.route=/people ", "status=405"),
+    ];
+    assert_eq!(parts.len(), wanted.len(), "{text}");
+    for (line, (begins, status)) in parts.iter().zip(wanted) {
+        assert!(line.starts_with(begins) && line.contains(status) && line.contains("http.bytes="), "{line}");
+    }
+    assert!(!text.to_lowercase().contains("geheimnis") && !text.contains("alice"), "{text}");
+}
+
+#[test]
 fn long_addresses_are_refused() {
     let (_dir, viewer) = empty();
     let path = format!("/settings?back=/{}", "a".repeat(9000));

@@ -4,6 +4,17 @@ use crate::archive::reader::Conversation;
 use crate::harmless;
 use crate::model::Person;
 
+/// Characters of a name or subject that a list shows; nobody sets more to be read.
+const LONGEST: usize = 250;
+
+/// The first so many characters; what is cut off is marked by an ellipsis.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
 /// A number in groups of three: `1 234 567`, with narrow blanks that do not break.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -30,7 +41,7 @@ pub fn name(person: &Person) -> String {
 /// As [`name`], of parts.
 pub fn named(name: Option<&str>, id: &str) -> String {
     let told = name.map(str::trim).filter(|name| !name.is_empty());
-    harmless::one_line(told.unwrap_or(address(id)))
+    cut(&harmless::one_line(told.unwrap_or(address(id))), LONGEST)
 }
 
 /// Names of the first few people in order, and how many more there are; harmless. Each name is isolated, so that one
@@ -53,7 +64,7 @@ pub fn isolated(text: &str) -> String {
 /// A subject fit to be shown; `None` if there is none to see.
 pub fn subject(subject: Option<&str>) -> Option<String> {
     let text = subject.map(str::trim).filter(|text| !text.is_empty())?;
-    Some(harmless::one_line(text))
+    Some(cut(&harmless::one_line(text), LONGEST))
 }
 
 /// What a conversation is called in lists: its subject, else who took part; harmless.
@@ -98,6 +109,14 @@ mod tests {
         assert_eq!(people(&all, 2), "\u{2068}a\u{2069}, \u{2068}b\u{2069} and 2 more");
         assert_eq!(people(&all, 3).replace(['\u{2068}', '\u{2069}'], ""), "a, b, c, d");
         assert_eq!(people(&[], 3), "");
+    }
+
+    #[test]
+    fn endless_subjects_end() {
+        assert_eq!(cut("天気 ok", 2), "天気…");
+        assert_eq!(cut("ok", 2), "ok");
+        assert_eq!(subject(Some(&"x".repeat(1 << 20))).map(|text| text.chars().count()), Some(LONGEST + 1));
+        assert_eq!(subject(Some(" \n ")), None);
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn the_whole_log_is_exported_and_checked_by_us_and_by_a_stranger() {
         let (status, said) = python(&[file.to_str().unwrap()]);
         assert!(status == 0 && said.contains("taken from the manifest"), "{said}");
         let names = std::fs::read_dir(out.path()).unwrap().count();
-        assert!(names.is_multiple_of(3), "three files and nothing else");
+        assert!(names.is_multiple_of(4), "four files and nothing else");
     }
 }
 
@@ -81,7 +81,7 @@ fn the_same_selection_gives_the_same_bytes_but_for_who_made_it() {
     let a = export(&made, &Selection::default(), "jsonl", &out.path().join("a"));
     let b = export(&made, &Selection::default(), "jsonl", &out.path().join("b"));
     assert_eq!(a, out.path().join("a/export.jsonl"));
-    for suffix in ["", ".proofs.jsonl", ".manifest.json"] {
+    for suffix in ["", ".proofs.jsonl", ".README.txt", ".manifest.json"] {
         assert_eq!(std::fs::read(with_suffix(&a, suffix)).unwrap(), std::fs::read(with_suffix(&b, suffix)).unwrap());
     }
     let manifest = std::fs::read_to_string(with_suffix(&a, ".manifest.json")).unwrap();
@@ -183,6 +183,7 @@ fn forge(good: &Path, change: &dyn Fn(&mut String, &mut String, &mut Value)) -> 
     }
     std::fs::write(&file, events).unwrap();
     std::fs::write(with_suffix(&file, ".proofs.jsonl"), proofs).unwrap();
+    std::fs::copy(with_suffix(good, ".README.txt"), with_suffix(&file, ".README.txt")).unwrap();
     std::fs::write(with_suffix(&file, ".manifest.json"), manifest.to_string()).unwrap();
     (dir, file)
 }
@@ -388,7 +389,7 @@ fn a_text_export_is_checked_as_a_whole() {
     let made = three_meetings();
     let out = tempfile::tempdir().unwrap();
     let file = export(&made, &Selection::default(), "text", &out.path().join("a.txt"));
-    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 2, "no proofs");
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 4);
     assert_eq!(check(&file, Some(&made.public_key())).0, []);
     assert_eq!(python(&[file.to_str().unwrap(), "--key", &made.public_key()]).0, 0);
     let text = std::fs::read_to_string(&file).unwrap();

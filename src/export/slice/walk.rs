@@ -35,6 +35,7 @@ impl<'s> Walk<'s> {
         let (reader, selection) = (self.source.reader(), self.source.selection());
         let page = match &self.id {
             Some(id) => reader.events_of_conversation(id, Order::Time, self.after, PAGE)?,
+            None if self.source.hits().is_some() => reader.events_between(None, None, self.after, PAGE)?,
             None => reader.events_between(selection.since, selection.until, self.after, PAGE)?,
         };
         let past = |event: &Event| {

@@ -167,7 +167,7 @@ impl Lines {
         if *owner == person.id { shown } else { format!("{shown} <{}>", one_line(&person.id)) }
     }
 
-    fn remember(&mut self, event: &Event) {
+    pub(in crate::export) fn remember(&mut self, event: &Event) {
         let Some(message) = &event.content.message else { return };
         if self.messages.insert(message.id.clone(), event.seq.0).is_none() {
             self.order.push_back(message.id.clone());
@@ -177,6 +177,11 @@ impl Lines {
         {
             self.messages.remove(&oldest);
         }
+    }
+
+    /// The event that first told a message of this id, if it was not long ago.
+    pub(in crate::export) fn place_of(&self, message: &str) -> Option<u64> {
+        self.messages.get(message).copied()
     }
 
     /// `[42]`: the place of the message that an event is about.

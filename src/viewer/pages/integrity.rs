@@ -14,6 +14,7 @@ use crate::archive::reader::{Conversation, GapRow, Totals};
 use crate::archive::{ArchiveError, Checkpoint, Layout, Reader};
 use crate::connector::HealthState;
 use crate::harmless;
+use crate::index;
 use crate::integrity::checkpoint::{Note, VerifyingKey};
 use crate::integrity::merkle::root_at;
 use crate::model::Seq;
@@ -86,6 +87,7 @@ struct Integrity {
     more_gaps: String,
     connectors: Vec<ConnectorView>,
     writes: bool,
+    index: Option<String>,
 }
 
 /// What the archive answered.
@@ -141,6 +143,7 @@ async fn integrity(
         },
         connectors: connectors(&viewer),
         writes: viewer.vitals.writer_lives(),
+        index: viewer.index.as_ref().map(|index| indexed(&index.status(), answer.size)),
         shell: Shell::new(&viewer, prefs, "integrity", "Integrity"),
     };
     Ok(html(page, Cache::Ask))
@@ -219,6 +222,20 @@ impl GapView {
     }
 }
 
+/// How far the search index is, in a sentence.
+fn indexed(status: &index::Status, size: u64) -> String {
+    let reached = words::count(status.reached.0);
+    match &status.state {
+        index::State::Rebuilding { done, of } => format!(
+            "It is being made anew: {} of {} events so far; searches use the old one meanwhile.",
+            words::count(*done),
+            words::count(*of)
+        ),
+        _ if status.reached.0 >= size => "Every event can be found.".to_owned(),
+        _ => format!("Events up to number {reached} of {} can be found.", words::count(size)),
+    }
+}
+
 fn connectors(viewer: &Viewer) -> Vec<ConnectorView> {
     let view = |(source, health): &(crate::capture::Source, Arc<crate::connector::Health>)| {
         let (class, state) = match health.state() {
@@ -250,7 +267,7 @@ mod tests {
         let reader = Reader::open(dir.path()).expect("a reader");
         let signed = reader.latest_checkpoint().expect("readable").expect("signed");
         // Every line of it stands on the page as it is, so that it can be copied.
-        assert!(page.contains(&format!("\">{}</pre>", signed.text)), "{page}");
+        assert!(page.contains(&format!("<pre>{}</pre>", signed.text)), "{page}");
         let shown = page.replace(&signed.text, "CHECKPOINT").replace(&reader.origin().expect("readable"), "ORIGIN");
         insta::assert_snapshot!(main_of(&shown));
     }

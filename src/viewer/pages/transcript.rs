@@ -15,6 +15,8 @@ use crate::archive::Reader;
 use crate::archive::reader::ConversationState;
 use crate::export;
 use crate::harmless::one_line;
+use crate::index::query::Calendar;
+use crate::index::{self, Scope};
 use crate::model::{ConversationId, Seq, Timestamp};
 use crate::viewer::page::{Cache, PageError, Prefs, Shell, html};
 use crate::viewer::time::{self, Moment};
@@ -95,6 +97,8 @@ struct FormatLink {
     name: &'static str,
     about: &'static str,
     href: String,
+    /// The one file of the format without what goes with it.
+    alone: Option<String>,
 }
 
 struct Hits {
@@ -126,7 +130,7 @@ async fn event(State(viewer): State<Arc<Viewer>>, Path(seq): Path<String>) -> Re
 }
 
 /// The number of an event, as an address says it.
-pub(super) fn seq_of(text: &str) -> Result<Seq, PageError> {
+pub(in crate::viewer) fn seq_of(text: &str) -> Result<Seq, PageError> {
     text.parse().map(Seq).map_err(|_| PageError::BadRequest {
         problem: "An event is named by its number in the log.".into(),
         hint: "Follow a link from a transcript, or write a number such as /e/42.".into(),
@@ -141,11 +145,11 @@ pub(super) fn no_event(seq: Seq) -> PageError {
 }
 
 /// The conversation that an address names.
-pub(super) fn conversation_of(text: &str) -> Result<ConversationId, PageError> {
+pub(in crate::viewer) fn conversation_of(text: &str) -> Result<ConversationId, PageError> {
     ConversationId::parse(text).ok_or_else(no_conversation)
 }
 
-pub(super) fn no_conversation() -> PageError {
+pub(in crate::viewer) fn no_conversation() -> PageError {
     PageError::NotFound {
         what: "There is no such conversation in this archive.".into(),
         hint: "The address may have been cut; the list of conversations has them all.".into(),
@@ -210,7 +214,7 @@ fn make(
         Group::ALL.into_iter().filter(|group| asked.hide.split('.').any(|word| word == group.word())).collect();
     let stretch = ask::stretch(reader, id, ask::kinds(&hidden), place, PAGE)?;
     let search = Search::new(asked, &prefs, now);
-    let context = ask::context(reader, id, &stretch.events, &|reader, message| about(viewer, reader, id, message))?;
+    let context = ask::context(reader, id, &stretch.events, &|message| about(viewer, id, message))?;
     let setting = Setting {
         zone: prefs.zone,
         conversation: id,
@@ -226,7 +230,7 @@ fn make(
         day: asked.day.clone(),
         days_list: jumps(reader, id, &prefs, asked)?,
         formats: formats(id),
-        hits: hits(viewer, reader, id, asked, &search, &setting, &stretch)?,
+        hits: hits(viewer, id, asked, &search, &stretch),
         ways: ways(id, asked, &hidden, &stretch, place),
         empty: if hidden.is_empty() {
             "Nothing has happened here yet."
@@ -334,12 +338,7 @@ fn ways(id: &ConversationId, asked: &Asked, hidden: &[Group], stretch: &Stretch,
     }
 }
 
-fn jumps(
-    reader: &Reader,
-    id: &ConversationId,
-    prefs: &Prefs,
-    asked: &Asked,
-) -> Result<Vec<Jump>, PageError> {
+fn jumps(reader: &Reader, id: &ConversationId, prefs: &Prefs, asked: &Asked) -> Result<Vec<Jump>, PageError> {
     /// Days in the list; the field beside it reaches any.
     const LISTED: usize = 400;
     let days = reader.days_of(id)?;
@@ -352,17 +351,85 @@ fn jumps(
         Jump {
             name: time::day(date),
             messages: words::plural(*messages, "message"),
-            href: links::with(&links::conversation(id), &[("day", &date.to_string()), ("hide", &asked.hide), ("q", &asked.q)]),
+            href: links::with(
+                &links::conversation(id),
+                &[("day", &date.to_string()), ("hide", &asked.hide), ("q", &asked.q)],
+            ),
         }
     };
     Ok(days.iter().take(LISTED).map(jump).collect())
 }
 
 fn formats(id: &ConversationId) -> Vec<FormatLink> {
+    let path = format!("/conversations/{id}/export");
     let link = |format: &&dyn export::Format| FormatLink {
         name: format.name(),
         about: format.about(),
-        href: links::with(&format!("/conversations/{id}/export"), &[("format", format.name())]),
+        href: links::with(&path, &[("format", format.name())]),
+        alone: (format.container() == export::Container::One)
+            .then(|| links::with(&path, &[("format", format.name()), ("file", "only")])),
     };
     export::FORMATS.iter().map(link).collect()
+}
+
+/// What the reader came from a search with.
+struct Search {
+    query: Option<index::query::Query>,
+}
+
+impl Search {
+    /// A query that cannot be read marks nothing here; the search page says what is wrong with it.
+    fn new(asked: &Asked, prefs: &Prefs, now: Timestamp) -> Search {
+        let calendar = Calendar { now, zone: prefs.zone };
+        let query = Some(&asked.q).filter(|text| !text.trim().is_empty());
+        Search { query: query.and_then(|text| index::query::parse(text, &calendar).ok()) }
+    }
+
+    fn marks(&self, text: &str) -> Vec<Range<usize>> {
+        self.query.as_ref().map(|query| index::snippet::marks(text, query)).unwrap_or_default()
+    }
+}
+
+/// Events that carry a message's identifier; none where that cannot be found out.
+pub(in crate::viewer) fn about(viewer: &Viewer, id: &ConversationId, message: &str) -> Vec<Seq> {
+    let found = viewer.index.as_ref().map(|index| index.about(id, message));
+    found.and_then(Result::ok).unwrap_or_default()
+}
+
+/// The hits around the place that is shown, in the order in which the transcript shows them.
+fn hits(viewer: &Viewer, id: &ConversationId, asked: &Asked, search: &Search, stretch: &Stretch) -> Option<Hits> {
+    let query = search.query.as_ref()?;
+    let scope = Scope { conversations: vec![id.clone()], ..Scope::default() };
+    let found = viewer.index.as_ref()?.matches(query, &scope).ok()?;
+    let here = asked.at.parse().ok().map(Seq);
+    let first = here.or_else(|| stretch.events.first().map(|event| event.seq));
+    let (mut total, mut before, mut is_hit, mut previous, mut next) = (0_u64, 0_u64, false, None, None);
+    for seq in found {
+        let seq = seq.ok()?;
+        total += 1;
+        is_hit |= here == Some(seq);
+        if first.is_some_and(|first| seq < first) {
+            before += 1;
+            previous = Some(seq);
+        } else if next.is_none() && here != Some(seq) {
+            next = Some(seq);
+        }
+    }
+    let way = |seq: Seq| {
+        let number = seq.to_string();
+        let address = links::with(&links::conversation(id), &[("at", &number), ("hide", &asked.hide), ("q", &asked.q)]);
+        format!("{address}#e{number}")
+    };
+    let told = match (total, is_hit) {
+        (0, _) => "No hit in this conversation for".to_owned(),
+        (total, true) => format!("Hit {} of {} for", words::count(before + 1), words::count(total)),
+        (total, false) => format!("{} in this conversation for", words::plural(total, "hit")),
+    };
+    Some(Hits {
+        told,
+        previous: previous.map(way),
+        next: next.map(way),
+        all: links::search(&asked.q),
+        leave: links::with(&links::conversation(id), &[("at", &asked.at), ("hide", &asked.hide)]),
+    })
 }

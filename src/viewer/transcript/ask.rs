@@ -13,7 +13,7 @@ use crate::model::{ConversationId, Event, Gap, Kind, Seq, Timestamp};
 pub const PAGE: usize = 150;
 
 /// Messages elsewhere that one page looks up, at most.
-const LOOKED_UP: usize = 100;
+const LOOKED_UP: usize = 50;
 
 /// Which part of a transcript is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ pub fn context(
     reader: &Reader,
     id: &ConversationId,
     events: &[Event],
-    about: &dyn Fn(&Reader, &str) -> Vec<Seq>,
+    about: &dyn Fn(&str) -> Vec<Seq>,
 ) -> Result<Context, ArchiveError> {
     let own = |event: &&Event| event.kind == Kind::MessageSent;
     let sent: Vec<&str> = events.iter().filter(own).filter_map(message_id).collect();
@@ -146,7 +146,7 @@ pub fn context(
     wanted.sort_unstable();
     wanted.dedup();
     for message in wanted.into_iter().take(LOOKED_UP) {
-        for seq in about(reader, message) {
+        for seq in about(message) {
             let Some(event) = reader.event(seq)? else { continue };
             if event.kind == Kind::MessageSent && event.conversation.as_ref() == Some(id) {
                 targets.insert(message.to_owned(), Target::of(&event));

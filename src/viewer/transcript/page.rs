@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::line::{self, Line};
 use super::message::{self, Shown};
-use super::said::{SHOWN, Said};
+use super::said::{Said, shown_end};
 use super::who::Who;
 use crate::harmless::one_line;
 use crate::model::{ConversationId, Event, Kind, Person, Seq};
@@ -36,8 +36,8 @@ impl Setting<'_> {
     /// A text, cut to what a transcript shows.
     pub fn said(&self, text: &str) -> Said {
         // No mark is needed beyond what is shown.
-        let shown = text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end]);
-        Said::cut(text, &(self.marks)(shown), SHOWN)
+        let end = shown_end(text);
+        Said::cut(text, &(self.marks)(&text[..end]), end)
     }
 
     /// An event's permanent place.

@@ -5,9 +5,13 @@ use std::ops::Range;
 use url::Url;
 
 use crate::harmless;
+use crate::viewer::words;
 
 /// Characters of a message that a transcript shows; the rest is on the page of the message.
 pub const SHOWN: usize = 4_000;
+
+/// Lines of a message that a transcript shows.
+const LINES: usize = 60;
 
 /// Longest address that becomes a link, bytes.
 const LONGEST_LINK: usize = 2_048;
@@ -47,12 +51,10 @@ impl Said {
         Said::cut(text, marks, usize::MAX)
     }
 
-    /// The first `limit` characters of a text; `marks` are byte ranges of hits.
-    pub fn cut(text: &str, marks: &[Range<usize>], limit: usize) -> Said {
-        let (shown, left_out) = match text.char_indices().nth(limit) {
-            Some((end, _)) => (&text[..end], text[end..].chars().count()),
-            None => (text, 0),
-        };
+    /// The first `end` bytes of a text; `marks` are byte ranges of hits.
+    pub fn cut(text: &str, marks: &[Range<usize>], end: usize) -> Said {
+        let shown = text.get(..end).unwrap_or(text);
+        let left_out = text[shown.len()..].chars().count();
         let mut pieces = Vec::new();
         let mut from = 0;
         for (range, href, host) in links(shown) {
@@ -68,6 +70,11 @@ impl Said {
         Said { pieces, left_out }
     }
 
+    /// How many characters were left out, for people.
+    pub fn more(&self) -> String {
+        words::count(u64::try_from(self.left_out).unwrap_or(u64::MAX))
+    }
+
     /// Whether there is nothing to read.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
@@ -79,14 +86,18 @@ impl Said {
     }
 }
 
-/// The first line of a text, short: for quotes.
+/// Where a text is cut to what a transcript shows, in bytes.
+pub fn shown_end(text: &str) -> usize {
+    let characters = text.char_indices().nth(SHOWN).map_or(text.len(), |(end, _)| end);
+    text[..characters].match_indices('\n').nth(LINES - 1).map_or(characters, |(end, _)| end)
+}
+
+/// The beginning of a text on one line, short: for quotes.
 pub fn glimpse(text: &str, limit: usize) -> String {
-    let line = text.trim().lines().next().unwrap_or_default().trim_end();
-    let mut shown: String = line.chars().take(limit).collect();
-    if shown.len() < text.trim().len() {
-        shown.push('…');
-    }
-    harmless::one_line(&shown)
+    let mut characters = text.trim().chars();
+    let shown: String = characters.by_ref().take(limit).collect();
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    harmless::one_line(&shown) + if characters.next().is_some() { "…" } else { "" }
 }
 
 /// The text of a range, split where marks begin and end. Marks that lie across a character or beyond the text are ignored.
@@ -266,9 +277,11 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_and_say_by_how_much() {
-        let said = Said::cut(&"ä".repeat(5_000), &[], SHOWN);
-        assert_eq!(said.left_out, 1_000);
-        assert_eq!(glimpse("\n first line \nsecond", 80), "first line…");
+        let text = "ä".repeat(5_000);
+        assert_eq!(Said::cut(&text, &[], shown_end(&text)).left_out, 1_000);
+        let text = "x\n".repeat(100);
+        assert_eq!(shown_end(&text), 119);
+        assert_eq!(glimpse("\n first line \nsecond", 80), "first line second");
         assert_eq!(glimpse("abcdef", 3), "abc…");
         assert_eq!(glimpse("abc", 3), "abc");
     }

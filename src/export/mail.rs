@@ -1,0 +1,192 @@
+//! Mail messages: one for each day of a conversation, in threads, as files (`eml`) or in one mailbox (`mbox`).
+//!
+//! Days are those of the zone of the export, very busy ones come in parts ([`super::slice`]). The message is dated by its
+//! first event, is "from" whoever spoke first and "to" everybody else who was active, has the transcript as text and as a
+//! page, and refers to the first and to the preceding message of its conversation. Its id is made of conversation, day and
+//! part, so the same conversation exported again is the same mail.
+
+use std::io::Write;
+
+use mail_builder::MessageBuilder;
+use mail_builder::headers::content_type::ContentType;
+use mail_builder::headers::text::Text;
+use mail_builder::mime::MimePart;
+use sha2::{Digest, Sha256};
+
+use super::html::{front_of, page};
+use super::rsmf::{recorder, subject};
+use super::slice::people::{mailbox, short};
+use super::slice::{Limits, Slice, Slices, plain};
+use super::{Container, ExportError, Files, Format, LeftOut, PROGRAM, Seen, Source, Written};
+use crate::harmless::one_line;
+use crate::integrity::hex;
+use crate::model::{ConversationId, Kind};
+
+/// The format `eml`.
+pub struct Eml;
+
+/// The format `mbox`.
+pub struct Mbox;
+
+/// So many people are named in `To`; the body names all.
+const MOST_ADDRESSES: usize = 200;
+/// Longest value of a header.
+const HEADER: usize = 400;
+
+impl Format for Eml {
+    fn name(&self) -> &'static str {
+        "eml"
+    }
+
+    fn extension(&self) -> &'static str {
+        "eml"
+    }
+
+    fn media_type(&self) -> &'static str {
+        "message/rfc822"
+    }
+
+    fn about(&self) -> &'static str {
+        "a mail message for each day of a conversation, threaded"
+    }
+
+    fn container(&self) -> Container {
+        Container::Many
+    }
+
+    fn left_out(&self, written: &Written) -> Vec<LeftOut> {
+        left_out(written)
+    }
+
+    fn write_files(&self, source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        each_message(source, seen, &mut |slice, message| {
+            let name = format!("{}.{}.eml", slice.room.key(), slice.label());
+            files.file(&name, &mut |out| out.write_all(message).map_err(ExportError::output))
+        })
+    }
+}
+
+impl Format for Mbox {
+    fn name(&self) -> &'static str {
+        "mbox"
+    }
+
+    fn extension(&self) -> &'static str {
+        "mbox"
+    }
+
+    fn media_type(&self) -> &'static str {
+        "application/mbox"
+    }
+
+    fn about(&self) -> &'static str {
+        "the mail messages of eml in one mailbox file (mboxrd), for mail programs"
+    }
+
+    fn left_out(&self, written: &Written) -> Vec<LeftOut> {
+        left_out(written)
+    }
+
+    fn write(&self, source: &Source<'_>, out: &mut dyn Write, seen: &mut Seen<'_>) -> Result<(), ExportError> {
+        each_message(source, seen, &mut |slice, message| {
+            let at = slice.first_at().to_chrono().format("%a %b %e %H:%M:%S %Y");
+            let mut entry = format!("From greffier@greffier.invalid {at}\n").into_bytes();
+            for line in message.split_inclusive(|byte| *byte == b'\n') {
+                let line = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
+                let bare = line.iter().position(|byte| *byte != b'>').map_or(&line[..0], |at| &line[at..]);
+                if bare.starts_with(b"From ") {
+                    entry.push(b'>');
+                }
+                entry.extend_from_slice(line);
+                entry.push(b'\n');
+            }
+            entry.push(b'\n');
+            out.write_all(&entry).map_err(ExportError::output)
+        })
+    }
+}
+
+fn left_out(written: &Written) -> Vec<LeftOut> {
+    let count = written.of_kind(Kind::PlatformEvent);
+    let why =
+        "of typing notices and protocol details a message shows that they were, not their JSON; jsonl has it".into();
+    if count == 0 { Vec::new() } else { vec![LeftOut { what: "detail of platform.event".into(), count, why }] }
+}
+
+/// Makes the messages one by one.
+fn each_message(
+    source: &Source<'_>,
+    seen: &mut Seen<'_>,
+    take: &mut dyn FnMut(&Slice, &[u8]) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let limits = Limits { events: 5_000, bytes: 4 << 20 };
+    let mut thread = |id: Option<ConversationId>| {
+        let mut before: Option<(String, String)> = None;
+        for slice in Slices::new(source, id.clone(), source.zone(), limits)? {
+            let slice = slice?;
+            let message = message(source, &slice, before.as_ref())?;
+            take(&slice, &message)?;
+            slice.events.iter().try_for_each(&mut *seen)?;
+            let this = message_id(&slice);
+            before = Some((before.map_or_else(|| this.clone(), |(first, _)| first), this));
+        }
+        Ok(())
+    };
+    for id in source.conversations() {
+        thread(Some(id?))?;
+    }
+    if source.has_loose() { thread(None) } else { Ok(()) }
+}
+
+fn message_id(slice: &Slice) -> String {
+    format!("{}.{}@greffier.invalid", slice.room.key(), slice.label())
+}
+
+fn message(source: &Source<'_>, slice: &Slice, before: Option<&(String, String)>) -> Result<Vec<u8>, ExportError> {
+    let text = plain::transcript(slice);
+    let boundary = format!("=_greffier_{}", hex(&Sha256::digest(text.as_bytes())[..16]));
+    let id = slice.room.conversation.as_ref().map(|conversation| &conversation.id);
+    let mut html = Vec::new();
+    let front = front_of(source, id)?;
+    let mut events = slice.events.iter().cloned().map(Ok);
+    page(source, &front, id.is_some(), &mut events, &mut html, &mut |_| Ok(()))?;
+    let html = String::from_utf8_lossy(&html).into_owned();
+
+    let sender =
+        slice.events.iter().find_map(|event| event.content.actor.clone().filter(|_| event.kind == Kind::MessageSent));
+    let sender = sender.unwrap_or_else(|| recorder(slice));
+    let others = slice.acting.iter().filter(|person| person.id != sender.id);
+    let to: Vec<(String, String)> = others.take(MOST_ADDRESSES).map(mailbox).collect();
+    let mut message = MessageBuilder::new()
+        .from(mailbox(&sender))
+        .to(if to.is_empty() { vec![mailbox(&recorder(slice))] } else { to })
+        .subject(subject(slice))
+        .date(slice.first_at().millis().div_euclid(1000))
+        .message_id(message_id(slice));
+    if let Some((first, last)) = before {
+        let chain = if first == last { vec![first.clone()] } else { vec![first.clone(), last.clone()] };
+        message = message.in_reply_to(last.clone()).references(chain);
+    }
+    let mut header = |name: &'static str, value: String| {
+        let held = std::mem::take(&mut message);
+        message = held.header(name, Text::new(short(&one_line(&value), HEADER)));
+    };
+    header("X-Greffier-Program", PROGRAM.into());
+    header("X-Greffier-Archive", source.reader().origin()?);
+    header("X-Greffier-Conversation", slice.room.key().to_owned());
+    header("X-Greffier-Day", format!("{} {}", slice.day.date, slice.zone.name()));
+    header("X-Greffier-Part", format!("{} of {}", slice.part, slice.parts));
+    header("X-Greffier-Events", slice.events.len().to_string());
+    let seqs = slice.events.iter().map(|event| event.seq.0);
+    if let (Some(low), Some(high)) = (seqs.clone().min(), seqs.max()) {
+        header("X-Greffier-Log-Places", format!("{low} to {high}"));
+    }
+    if let Some(coverage) = &slice.room.coverage {
+        header("X-Greffier-Record", coverage.to_string());
+    }
+    header("X-Greffier-Gaps", slice.room.gaps.len().to_string());
+    header("Auto-Submitted", "auto-generated".into());
+    let parts = vec![MimePart::new("text/plain", text), MimePart::new("text/html", html)];
+    let alternative = ContentType::new("multipart/alternative").attribute("boundary", boundary);
+    message.body(MimePart::new(alternative, parts)).write_to_vec().map_err(ExportError::output)
+}
