@@ -13,6 +13,7 @@ pub mod snippet;
 mod facets;
 mod follow;
 mod generation;
+mod lists;
 mod open;
 mod people;
 mod place;

@@ -28,7 +28,7 @@ pub use conversations::{Attendance, Conversation, ConversationFilter, Conversati
 pub use events::{EventPages, Order, Page};
 pub use people::{NameRow, PersonRow};
 pub use places::{KindSet, MalformedPosition, Position};
-pub use search::{Change, Heading, IndexRow};
+pub use search::{Change, EventInContext, IndexRow};
 
 pub(super) use events::{entries, restored};
 
