@@ -202,7 +202,7 @@ fn markdown_has_no_structure_but_ours() {
         "{headings:?}"
     );
     for line in text.lines() {
-        let ours = ["# ", "## ", "### ", "- ", "  - ", "> ", ">", "**", "*", "---", ""];
+        let ours = ["# ", "## ", "### ", "- ", "  - ", "> ", ">", "**", "*edited ", "*deleted ", "---", ""];
         let timed = line.len() > 9 && line.as_bytes()[2] == b':' && line[8..].starts_with(" \\[");
         assert!(
             timed
