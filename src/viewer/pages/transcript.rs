@@ -16,6 +16,7 @@ use crate::archive::reader::ConversationState;
 use crate::export;
 use crate::harmless::one_line;
 use crate::index::query::Calendar;
+use crate::index::snippet::Matcher;
 use crate::index::{self, Scope};
 use crate::model::{ConversationId, Seq, Timestamp};
 use crate::viewer::page::{Cache, PageError, Prefs, Shell, html};
@@ -276,7 +277,7 @@ fn view(head: &Head, prefs: &Prefs, now: Timestamp) -> HeadView {
         Some(to) if first_day == last_day => {
             format!("{}, {} ({length})", time::day(first_day), time::span(from, Some(to), zone))
         }
-        Some(to) => format!("{} ({length})", time::span(from, Some(to), zone)),
+        Some(to) => format!("{} – {} ({length})", time::date_time(from, zone), time::date_time(to, zone)),
         None => format!("since {} ({length})", time::date_time(from, zone)),
     };
     let people = u64::try_from(conversation.participants.len()).unwrap_or(u64::MAX);
@@ -375,6 +376,7 @@ fn formats(id: &ConversationId) -> Vec<FormatLink> {
 /// What the reader came from a search with.
 struct Search {
     query: Option<index::query::Query>,
+    matcher: Option<Matcher>,
 }
 
 impl Search {
@@ -382,11 +384,12 @@ impl Search {
     fn new(asked: &Asked, prefs: &Prefs, now: Timestamp) -> Search {
         let calendar = Calendar { now, zone: prefs.zone };
         let query = Some(&asked.q).filter(|text| !text.trim().is_empty());
-        Search { query: query.and_then(|text| index::query::parse(text, &calendar).ok()) }
+        let query = query.and_then(|text| index::query::parse(text, &calendar).ok());
+        Search { matcher: query.as_ref().map(Matcher::new), query }
     }
 
     fn marks(&self, text: &str) -> Vec<Range<usize>> {
-        self.query.as_ref().map(|query| index::snippet::marks(text, query)).unwrap_or_default()
+        self.matcher.as_ref().map(|matcher| matcher.marks(text)).unwrap_or_default()
     }
 }
 
@@ -433,3 +436,6 @@ fn hits(viewer: &Viewer, id: &ConversationId, asked: &Asked, search: &Search, st
         leave: links::with(&links::conversation(id), &[("at", &asked.at), ("hide", &asked.hide)]),
     })
 }
+
+#[cfg(test)]
+mod tests;
