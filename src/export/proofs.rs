@@ -14,25 +14,33 @@ use crate::integrity::merkle::{Hash, Nodes, inclusion_proof};
 use crate::model::Seq;
 
 /// One line of the proofs.
-#[derive(Serialize)]
-struct ProofLine<'a> {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct ProofLine<'a> {
+    /// Position in the log.
     seq: u64,
+    /// Name of the log.
     origin: &'a str,
+    /// The platform's clock, microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_time: Option<i64>,
+    /// Our clock, microseconds.
     recorded_at: i64,
     /// What the event would tell, where the export does not show it as it is.
     #[serde(flatten)]
+    #[schema(ignore)]
     header: Option<HeaderLine<'a>>,
+    /// Commitment to the envelope that it came in, hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     envelope: Option<String>,
+    /// Salt of the commitment to the content, hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     salt: Option<String>,
     /// Only where content and salt were erased, or the export does not show the content as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
+    /// Hash of the leaf, hex.
     leaf: String,
-    /// Absent for events that are newer than the checkpoint.
+    /// Hashes that lead from the leaf to the root of the checkpoint, hex. Absent for events that are newer than the checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<Vec<String>>,
 }
@@ -93,6 +101,16 @@ impl<'r> Proofs<'r> {
         serde_json::to_writer(&mut *out, &line).map_err(|e| ExportError::output(e.into()))?;
         out.write_all(b"\n").map_err(ExportError::output)
     }
+}
+
+/// The line of one event, with its content, towards the log of the first `size` events.
+///
+/// # Errors
+/// The archive cannot be read, or has no such event.
+pub(crate) fn line(reader: &Reader, seq: Seq, size: u64) -> Result<Box<serde_json::value::RawValue>, ExportError> {
+    let mut line = Vec::new();
+    Proofs::new(reader, true)?.write(seq, size, &mut line)?;
+    serde_json::from_slice(&line).map_err(|error| ExportError::output(error.into()))
 }
 
 /// Leaf rows by seq: read one by one while they lie apart, in growing pages while they follow each other.
