@@ -44,7 +44,7 @@ pub enum IndexError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// Another process writes this index.
-    #[error("the search index in {} is being written by another process", dir.display())]
+    #[error("the search index in {} is being written by another process: stop that `serve` or `reindex` first, or wait for it", dir.display())]
     Busy {
         /// The index's directory.
         dir: PathBuf,
