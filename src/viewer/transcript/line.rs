@@ -15,13 +15,35 @@ pub enum Group {
     People,
     /// Invitations, notices, and when recording began and ended.
     Record,
-    /// What happened to the conversation: subject, modalities, sharing, and what has no kind of its own.
+    /// What happened to the conversation: subject, modalities, sharing.
     Context,
+    /// What the platform told beside that; it says little to people, and there is much of it.
+    Platform,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 3] = [Group::People, Group::Record, Group::Context];
+    pub const ALL: [Group; 4] = [Group::People, Group::Record, Group::Context, Group::Platform];
+
+    /// What is left out of a transcript for who has chosen nothing.
+    const OUT: [Group; 1] = [Group::Platform];
+
+    /// What an address leaves out: words of groups between full stops, nothing for who has chosen nothing, `none`.
+    pub fn hidden(text: &str) -> Vec<Group> {
+        if text.is_empty() {
+            return Group::OUT.to_vec();
+        }
+        Group::ALL.into_iter().filter(|group| text.split('.').any(|word| word == group.word())).collect()
+    }
+
+    /// What an address says to leave these out.
+    pub fn words(hidden: &[Group]) -> String {
+        match hidden {
+            [] => "none".to_owned(),
+            hidden if hidden == Group::OUT => String::new(),
+            hidden => hidden.iter().map(|group| group.word()).collect::<Vec<_>>().join("."),
+        }
+    }
 
     /// In addresses.
     pub fn word(self) -> &'static str {
@@ -29,6 +51,7 @@ impl Group {
             Group::People => "people",
             Group::Record => "record",
             Group::Context => "context",
+            Group::Platform => "platform",
         }
     }
 
@@ -38,6 +61,7 @@ impl Group {
             Group::People => "Joins and leaves",
             Group::Record => "Notices and recording",
             Group::Context => "Changes and sharing",
+            Group::Platform => "Technical events",
         }
     }
 
@@ -58,8 +82,8 @@ impl Group {
             | Kind::ConversationEnded
             | Kind::ModalityChanged
             | Kind::SharingStarted
-            | Kind::SharingEnded
-            | Kind::PlatformEvent => Some(Group::Context),
+            | Kind::SharingEnded => Some(Group::Context),
+            Kind::PlatformEvent => Some(Group::Platform),
             Kind::MessageSent
             | Kind::MessageEdited
             | Kind::MessageDeleted
