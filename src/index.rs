@@ -285,3 +285,6 @@ pub struct Scope {
     /// Before.
     pub until: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,7 @@ impl Viewer {
         let readers = Readers::open(path, Self::READERS)?;
         let size = crate::archive::Reader::open(path)?.log_size()?;
         let (_, log_size) = watch::channel(size);
-        let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default() };
+        let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default(), index: None };
         let viewer = Viewer::new(readers, vitals, clock, options);
         Ok(match Index::open(&Layout::of(path)) {
             Ok(index) => viewer.with_index(index),

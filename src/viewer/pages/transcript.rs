@@ -211,7 +211,12 @@ fn make(
         }
     }
     let now = viewer.clock.now();
-    let hidden = Group::hidden(&asked.hide);
+    let mut hidden = Group::hidden(&asked.hide);
+    if let Place::At(seq) = place {
+        // Who follows a link to an event wants to see it.
+        let of_event = reader.event(seq)?.and_then(|event| Group::of(event.kind));
+        hidden.retain(|group| Some(*group) != of_event);
+    }
     let stretch = ask::stretch(reader, id, ask::kinds(&hidden), place, PAGE)?;
     let search = Search::new(asked, &prefs, now);
     let context = ask::context(reader, id, &stretch.events, &|message| about(viewer, id, message))?;
@@ -232,10 +237,10 @@ fn make(
         formats: formats(id),
         hits: hits(viewer, id, asked, &search, &stretch),
         ways: ways(id, asked, &hidden, &stretch, place),
-        empty: if hidden.is_empty() {
-            "Nothing has happened here yet."
+        empty: if head.conversation.messages == 0 && asked.hide.is_empty() {
+            "Nobody has said anything here yet."
         } else {
-            "Nothing to see here: what happened belongs to what you have hidden."
+            "Nothing to see here: what happened belongs to what is hidden."
         },
         live: live.then(|| {
             links::with(

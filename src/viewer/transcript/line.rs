@@ -17,7 +17,7 @@ pub enum Group {
     Record,
     /// What happened to the conversation: subject, modalities, sharing.
     Context,
-    /// What the platform told beside that; it says little to people, and there is much of it.
+    /// What the platform told that has no kind of its own: of interest to few, so left out unless asked for.
     Platform,
 }
 
@@ -25,22 +25,22 @@ impl Group {
     /// Every group.
     pub const ALL: [Group; 4] = [Group::People, Group::Record, Group::Context, Group::Platform];
 
-    /// What is left out of a transcript for who has chosen nothing.
-    const OUT: [Group; 1] = [Group::Platform];
+    /// Left out where an address says nothing.
+    const LEFT_OUT: [Group; 1] = [Group::Platform];
 
-    /// What an address leaves out: words of groups between full stops, nothing for who has chosen nothing, `none`.
+    /// The groups that an address leaves out: `hide=people.record`; nothing at all is `hide=none`.
     pub fn hidden(text: &str) -> Vec<Group> {
         if text.is_empty() {
-            return Group::OUT.to_vec();
+            return Group::LEFT_OUT.to_vec();
         }
         Group::ALL.into_iter().filter(|group| text.split('.').any(|word| word == group.word())).collect()
     }
 
-    /// What an address says to leave these out.
+    /// The same as an address says it.
     pub fn words(hidden: &[Group]) -> String {
         match hidden {
             [] => "none".to_owned(),
-            hidden if hidden == Group::OUT => String::new(),
+            hidden if hidden == Group::LEFT_OUT => String::new(),
             hidden => hidden.iter().map(|group| group.word()).collect::<Vec<_>>().join("."),
         }
     }
