@@ -64,7 +64,7 @@ pub(super) struct Search {
     #[arg(long)]
     facets: bool,
 
-    /// One JSON object per hit: the event (version 1) with snippet, score, standing, subject, coverage
+    /// One JSON object per hit: the event (version 1) with snippet, score, standing, coverage
     #[arg(long)]
     json: bool,
 
@@ -82,7 +82,7 @@ struct Row<'h> {
     score: f32,
     standing: Standing,
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'h str>,
+    conversation_subject: Option<&'h str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
 }
@@ -176,7 +176,7 @@ impl Row<'_> {
             snippet: hit.snippet.to_html(),
             score: hit.score,
             standing: hit.standing,
-            subject: hit.subject.as_deref(),
+            conversation_subject: hit.subject.as_deref(),
             coverage: hit.coverage,
         }
     }
