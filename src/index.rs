@@ -13,6 +13,7 @@ pub mod snippet;
 mod facets;
 mod follow;
 mod generation;
+mod lists;
 mod open;
 mod people;
 mod place;
@@ -284,3 +285,6 @@ pub struct Scope {
     /// Before.
     pub until: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,11 @@ pub mod model;
 pub mod simulate;
 pub mod telemetry;
 pub mod viewer;
+
+// The sample archive is shared with tests outside, which know this crate by its name.
+#[cfg(test)]
+extern crate self as greffier;
+#[cfg(test)]
+#[path = "../tests/support/archive.rs"]
+#[allow(dead_code)]
+mod sample;

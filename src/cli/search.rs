@@ -213,7 +213,7 @@ fn show(hit: &Hit, out: &mut Out) -> std::io::Result<()> {
 }
 
 /// Says what is wrong with the query, with a line that points at the place.
-fn point_at(text: &str, error: &QueryError) {
+pub(super) fn point_at(text: &str, error: &QueryError) {
     let before = text.get(..error.at.start).unwrap_or(text);
     let meant = text.get(error.at.clone()).unwrap_or_default();
     let blank = " ".repeat(one_line(before).chars().count());
@@ -225,7 +225,7 @@ fn point_at(text: &str, error: &QueryError) {
 }
 
 /// The index, brought up to the log unless a recorder does that.
-fn opened(layout: &Layout) -> anyhow::Result<Index> {
+pub(super) fn opened(layout: &Layout) -> anyhow::Result<Index> {
     let stop = Arc::new(AtomicBool::new(false));
     let bar = ProgressBar::new(0);
     bar.set_style(super::bar_style("indexing", "{pos}/{len} events"));

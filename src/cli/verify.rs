@@ -28,6 +28,7 @@ somebody else holds: keep copies of checkpoints.txt elsewhere and name one with 
   greffier verify --archive /backup/greffier-2026-11-21
   greffier verify --checkpoints /mnt/notary/checkpoints.txt
   greffier verify --export case-17.jsonl --key checkpoint.pub
+  greffier verify --export found.zip --key checkpoint.pub
   greffier verify --json | jq 'select(.finding)'
 
 Exit status 4 if anything was altered; the first bad seq is named on standard error.")]
@@ -36,7 +37,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "FILE")]
     checkpoints: Option<PathBuf>,
 
-    /// Verify this export instead of an archive: its file, with manifest and proofs beside it
+    /// Verify this export instead of an archive: its file with manifest and proofs beside it, its folder, or its ZIP archive
     #[arg(long, value_name = "PATH", conflicts_with_all = ["archive", "checkpoints"])]
     export: Option<PathBuf>,
 

@@ -227,3 +227,24 @@ fn a_missing_file_says_what_to_do() {
     let error = Config::load(&place.dir.path().join("other.toml")).expect_err("absent");
     insta::assert_snapshot!(place.shorten(&error), @"no configuration file at other.toml: write one (see `greffier serve --help`), or name it with --config FILE or $GREFFIER_CONFIG");
 }
+
+#[test]
+fn the_viewer_has_names_and_a_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("greffier.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path)
+    };
+    let config = read("[viewer]\nhosts = [\"Archive.Contoso.com\", \"10.0.0.7\"]\nzone = \"Europe/Berlin\"\n").unwrap();
+    assert_eq!(config.viewer.hosts, ["archive.contoso.com", "10.0.0.7"]);
+    assert_eq!(config.viewer.zone, chrono_tz::Tz::Europe__Berlin);
+    let config = read("").unwrap();
+    assert_eq!((config.viewer.hosts.len(), config.viewer.zone), (0, chrono_tz::Tz::UTC));
+    for wrong in ["https://archive.contoso.com", "archive.contoso.com:443", "*.contoso.com", ""] {
+        let error = read(&format!("[viewer]\nhosts = [\"{wrong}\"]\n")).unwrap_err().to_string();
+        assert!(error.contains("greffier.toml:2:10: `hosts` in [viewer] takes names alone"), "{error}");
+    }
+    let error = read("[viewer]\nzone = \"Berlin\"\n").unwrap_err().to_string();
+    assert!(error.contains("greffier.toml:2:8: `zone` in [viewer] is no name of a time zone"), "{error}");
+}

@@ -52,8 +52,15 @@ impl Trust {
 }
 
 /// What is in the record, or should be, and not in the files of this export.
-pub(super) fn left_out(format: &dyn Format, written: &Written) -> Vec<LeftOut> {
+pub(super) fn left_out(source: &Source<'_>, format: &dyn Format, written: &Written) -> Vec<LeftOut> {
     let mut left_out = format.left_out(written);
+    if source.unsearched() > 0 {
+        left_out.push(LeftOut {
+            what: "newest event of the log".into(),
+            count: source.unsearched(),
+            why: "the search index had not reached them; export again for these".into(),
+        });
+    }
     left_out.extend(written.left_out.iter().cloned());
     if written.attachments > 0 {
         left_out.push(LeftOut {
@@ -112,7 +119,7 @@ pub(super) fn write(
     if let Some(hits) = source.hits() {
         members.put("hits", &hits)?;
     }
-    members.put_list("left_out", left_out(format, written).iter().map(Ok))?;
+    members.put_list("left_out", left_out(source, format, written).iter().map(Ok))?;
     members.put_list("files", files.iter().map(Ok))?;
     if let Some((size, note)) = &trust.checkpoint {
         members.put("checkpoint_size", size)?;

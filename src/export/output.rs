@@ -61,6 +61,8 @@ enum Target {
 #[derive(Debug)]
 pub struct Output {
     target: Target,
+    /// A folder to make first, for the one file in it.
+    parent: Option<PathBuf>,
     /// Held while drafts get their names; a clean-up waits for it.
     placing: Arc<Mutex<()>>,
 }
@@ -85,7 +87,18 @@ impl Output {
             Container::Many if !ends_in(format.extension()) => Target::Zip(path.to_owned()),
             _ => Target::File(path.to_owned()),
         };
-        let output = Output { target, placing: Arc::default() };
+        let parent = match &target {
+            Target::File(_) if folder && !path.exists() => Some(path.to_owned()),
+            _ => None,
+        };
+        if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            let source = io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "its name is not UTF-8, and the manifest could not tell it",
+            );
+            return Err(ExportError::Io { doing: format!("export to {}", path.display()), source });
+        }
+        let output = Output { target, parent, placing: Arc::default() };
         output.check_free()?;
         Ok(output)
     }
@@ -158,12 +171,20 @@ impl Output {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Written, ExportError> {
         self.check_free()?;
+        if let Some(parent) = &self.parent {
+            fs::create_dir_all(parent)
+                .map_err(|source| ExportError::Io { doing: format!("make folder {}", parent.display()), source })?;
+        }
         let mut drafts = Drafts { target: &self.target, files: Vec::new(), lock: None, new_folder: false };
         let written = drafts.write(source, format, made, progress);
         let _held = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let placed = written.and_then(|written| drafts.place().map(|()| written));
         if placed.is_err() {
             drafts.discard();
+            if let Some(parent) = &self.parent {
+                // Only if nothing is in it.
+                let _ = fs::remove_dir(parent);
+            }
         }
         placed
     }
@@ -392,14 +413,19 @@ pub fn to_file(
 /// those to come.
 ///
 /// # Errors
-/// The archive cannot be read or the output not be written; [`ExportError::SeveralFiles`] when a second file begins, after
-/// the first was written: [`to_zip`] holds any number.
+/// The archive cannot be read or the output not be written; [`ExportError::SeveralFiles`] if more than one file would come
+/// of it, before anything is written: [`to_zip`] holds any number.
 pub fn to_writer(
     source: &Source<'_>,
     format: &dyn Format,
     out: &mut dyn Write,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Written, ExportError> {
+    if format.container() == Container::Many {
+        // Whether there is a second file shows when it begins.
+        let mut nowhere = io::sink();
+        format.write_files(source, &mut Bare { out: &mut nowhere, used: false }, &mut |_| Ok(()))?;
+    }
     let mut bare = Bare { out, used: false };
     let written = counted(source, progress, &mut |seen| format.write_files(source, &mut bare, seen))?;
     out.flush().map_err(ExportError::output)?;

@@ -101,8 +101,8 @@ fn text(
     if !source.is_whole() {
         put("Only parts of conversations were asked for; what was said before, after and between is not here.");
     }
-    for left_out in left_out(format, written) {
-        put(&format!("{} {} not shown: {}.", left_out.count, one_line(&left_out.what), left_out.why));
+    for left_out in left_out(source, format, written) {
+        put(&format!("Not here: {} ({}): {}.", one_line(&left_out.what), left_out.count, left_out.why));
     }
     put("");
     put("How to check it");
@@ -146,7 +146,7 @@ fn asked(source: &Source<'_>) -> Vec<String> {
             }
         ));
     }
-    if let Some(since) = selection.since {
+    if let Some(since) = selection.begins() {
         lines.push(format!("Only what happened at or after {}.", since.rfc3339()));
     }
     if let Some(until) = selection.until {

@@ -503,9 +503,7 @@ impl People {
 
 /// The zone that a selection counts its days in.
 pub fn zone_of(source: &Source<'_>) -> Tz {
-    let selection = source.selection();
-    let of_search = || selection.search.as_ref().and_then(|search| search.zone.parse().ok());
-    selection.zone.or_else(of_search).unwrap_or(Tz::UTC)
+    source.zone()
 }
 
 /// Every slice of a selection: conversation by conversation in the selection's order, then the events of none.

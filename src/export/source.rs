@@ -65,6 +65,11 @@ pub struct Search {
 }
 
 impl Selection {
+    /// `since`, if it leaves anything out: 1970 is how a command line asks for everything.
+    pub fn begins(&self) -> Option<Timestamp> {
+        self.since.filter(|since| *since > Timestamp(0))
+    }
+
     /// Whether an event happened in the time that is asked for.
     fn has_time(&self, event: &Event) -> bool {
         let at = event.source_time.unwrap_or(event.recorded_at);
@@ -77,7 +82,6 @@ pub struct Source<'r> {
     reader: &'r Reader,
     selection: &'r Selection,
     size: u64,
-    zone: Tz,
     only: Option<HashSet<ConversationId>>,
     found: Option<Found>,
 }
@@ -89,6 +93,8 @@ struct Found {
     all: SeqSet,
     /// Some are of no conversation.
     loose: bool,
+    /// The search looked at events up to this one.
+    reached: u64,
 }
 
 /// Up to so many conversations are read each by its own walk; more are picked from a walk over the log.
@@ -107,13 +113,14 @@ impl<'r> Source<'r> {
     }
 
     /// Applies a selection with a search to an archive: `hits` are the seqs that the index finds for the query, in any
-    /// order. They are held as bits, and those that the rest of the selection excludes are dropped.
+    /// order, up to `reached`. They are held as bits, and those that the rest of the selection excludes are dropped.
     ///
     /// # Errors
     /// As [`Source::new`], and the first error of `hits`.
     pub fn of_search(
         reader: &'r Reader,
         selection: &'r Selection,
+        reached: Seq,
         hits: impl Iterator<Item = Result<Seq, ExportError>>,
     ) -> Result<Self, ExportError> {
         let mut source = Source::plain(reader, selection)?;
@@ -124,7 +131,7 @@ impl<'r> Source<'r> {
                 told.insert(seq);
             }
         }
-        let mut found = Found { hits: SeqSet::default(), all: SeqSet::default(), loose: false };
+        let mut found = Found { hits: SeqSet::default(), all: SeqSet::default(), loose: false, reached: reached.0 };
         let mut conversations = HashSet::new();
         for event in of_set(reader, &told) {
             let event = event?;
@@ -157,21 +164,17 @@ impl<'r> Source<'r> {
                 return Err(ExportError::UnknownConversation { id: id.clone() });
             }
         }
-        let mut source = Source { reader, selection, size, zone: Tz::UTC, only: None, found: None };
+        let mut source = Source { reader, selection, size, only: None, found: None };
         if selection.participant.is_some() || !selection.conversations.is_empty() {
             source.only = Some(source.conversations().collect::<Result<_, _>>()?);
         }
         Ok(source)
     }
 
-    /// The same, with days and times shown in a zone other than UTC by the formats that show them to people.
-    pub fn in_zone(self, zone: Tz) -> Self {
-        Source { zone, ..self }
-    }
-
     /// The zone in which days begin and times are shown.
     pub fn zone(&self) -> Tz {
-        self.zone
+        let of_search = || self.selection.search.as_ref().and_then(|search| search.zone.parse().ok());
+        self.selection.zone.or_else(of_search).unwrap_or(Tz::UTC)
     }
 
     /// The archive: for what is known of conversations and people, not for events.
@@ -199,6 +202,11 @@ impl<'r> Source<'r> {
         self.found.as_ref().map(|found| found.hits.len())
     }
 
+    /// Events that the search did not look at, because the index had not reached them; 0 without a search.
+    pub fn unsearched(&self) -> u64 {
+        self.found.as_ref().map_or(0, |found| self.size.saturating_sub(found.reached))
+    }
+
     /// Whether the search found this event itself (and not only its surroundings); `false` without a search.
     pub fn is_hit(&self, seq: Seq) -> bool {
         self.found.as_ref().is_some_and(|found| found.hits.contains(seq))
@@ -206,7 +214,7 @@ impl<'r> Source<'r> {
 
     /// Whether the selection takes whole conversations: neither times nor a search cut them.
     pub fn is_whole(&self) -> bool {
-        self.found.is_none() && self.selection.since.is_none() && self.selection.until.is_none()
+        self.found.is_none() && self.selection.begins().is_none() && self.selection.until.is_none()
     }
 
     /// The conversations of the selection: in the order asked for, else by start. Of some, no event may fit.

@@ -261,6 +261,9 @@ pub(super) fn front(source: &Source<'_>, id: &ConversationId) -> Result<Front, E
     let gaps = reader.gaps_of(id)?;
     let coverage = reader.coverage_of(id)?;
     let record = coverage.as_ref().map_or_else(|| "not known".to_owned(), |coverage| one_line(&coverage.to_string()));
+    // Whether it is complete is said in front of it.
+    let how = record.strip_prefix("incomplete: ").or(record.strip_prefix("complete ")).unwrap_or(&record);
+    let record = format!("{how} (these times are UTC).");
     let people = conversation.participants.iter().map(|person| Presence {
         name: person.name.as_deref().map_or_else(|| one_line(&person.id), one_line),
         id: one_line(&person.id),
@@ -305,7 +308,8 @@ pub(super) fn shown_part(source: &Source<'_>) -> Vec<(&'static str, String)> {
     let selection = source.selection();
     let mut facts = Vec::new();
     let full = |at: Timestamp| Moment::of(at, source.zone()).full;
-    facts.extend(selection.since.map(|since| ("Only from", format!("{}; earlier events are left out", full(since)))));
+    facts
+        .extend(selection.begins().map(|since| ("Only from", format!("{}; earlier events are left out", full(since)))));
     facts.extend(selection.until.map(|until| ("Only until", format!("{}; later events are left out", full(until)))));
     if let Some(search) = &selection.search {
         facts.push((

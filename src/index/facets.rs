@@ -49,7 +49,8 @@ pub(super) fn count(plan: &Plan, log: &AtSize<'_>, reader: &Reader) -> Result<Fa
     }
     let mut facets = Facets { months: months.into_counts(), ..Facets::default() };
     for (value, count) in largest(senders) {
-        let label = reader.newest_name(&value)?.unwrap_or_else(|| value.clone());
+        let name = reader.person(&value)?.and_then(|person| person.name);
+        let label = name.unwrap_or_else(|| value.clone());
         facets.senders.push(FacetCount { value, label, count });
     }
     for (number, count) in largest(conversations.into_counts()) {

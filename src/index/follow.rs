@@ -168,7 +168,16 @@ impl Follower {
 
     /// Brings the index to this seq. `Ok(true)` = a merge runs, look in again soon.
     fn step(&mut self, target: u64) -> Result<bool, IndexError> {
-        let result = self.try_step(target);
+        let mut result = self.try_step(target);
+        if let Err(error) = &result
+            && error.is_damage()
+            && self.anew.is_none()
+        {
+            // Nothing to wait for: it is made anew at once.
+            self.anew = Some(error.to_string());
+            self.writer = None;
+            result = self.try_step(target);
+        }
         match &result {
             Ok(_) | Err(IndexError::Interrupted) => {
                 self.told = None;
@@ -178,10 +187,9 @@ impl Follower {
                 // After a failure the engine's writer is not to be trusted; the last commit is.
                 self.writer = None;
                 self.archive = None;
+                // Somebody may have removed the whole directory; with a new lock everything is looked at anew.
+                self.lock = None;
                 let text = error.to_string();
-                if error.is_damage() {
-                    self.anew = Some(text.clone());
-                }
                 self.index.inner.tell(State::Waiting, Some(text.clone()));
                 if self.told.as_ref() != Some(&text) {
                     tracing::warn!("search index: {text}; recording goes on, and the index tries again");
@@ -194,6 +202,7 @@ impl Follower {
 
     fn try_step(&mut self, target: u64) -> Result<bool, IndexError> {
         if self.index.inner.suspect.swap(false, Ordering::Relaxed)
+            && self.anew.is_none()
             && let Some(generation) = self.index.inner.current()
         {
             generation.check()?;

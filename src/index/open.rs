@@ -1,6 +1,5 @@
 //! The index as those who search see it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -19,9 +18,9 @@ use super::segments::Snapshot;
 use super::snippet::Matcher;
 use super::top::Rank;
 use super::{Answer, Cursor, Hit, IndexError, Request, Scope, Snippet, Sort, Standing, State, Status, facets, schema};
-use crate::archive::reader::Heading;
+use crate::archive::reader::EventInContext;
 use crate::archive::{Layout, Reader};
-use crate::model::{ConversationId, Event, Kind, Seq};
+use crate::model::{ConversationId, Event, Seq};
 
 /// Hits of one page at most.
 const PAGE: usize = 1_000;
@@ -142,14 +141,14 @@ impl Index {
             };
             let scored = request.sort == Sort::Relevance && plan.ranks;
             let matcher = Matcher::new(request.query);
-            let mut headings = HashMap::new();
-            let mut hits = Vec::with_capacity(found.ranks.len());
-            for rank in found.ranks {
-                let score = if scored { rank.score() } else { 0.0 };
-                // An event that the archive does not have was lost to a restored backup; the indexer notices.
-                if let Some(event) = reader.event(Seq(rank.seq(request.sort)))? {
-                    hits.push(hit(reader, &matcher, event, score, &mut headings)?);
-                }
+            let seqs: Vec<Seq> = found.ranks.iter().map(|rank| Seq(rank.seq(request.sort))).collect();
+            let mut ranks = found.ranks.iter();
+            let mut hits = Vec::with_capacity(seqs.len());
+            // An event that the archive does not have was lost to a restored backup; the indexer notices.
+            for found in reader.events_in_context(&seqs)? {
+                let rank = ranks.find(|rank| Seq(rank.seq(request.sort)) == found.event.seq);
+                let score = rank.filter(|_| scored).map_or(0.0, |rank| rank.score());
+                hits.push(hit(&matcher, found, score));
             }
             Ok(Answer { hits, total: found.total, facets, next, reached: Seq(reached) })
         })
@@ -248,38 +247,14 @@ impl Index {
     }
 }
 
-fn hit(
-    reader: &Reader,
-    matcher: &Matcher,
-    event: Event,
-    score: f32,
-    headings: &mut HashMap<ConversationId, Option<Heading>>,
-) -> Result<Hit, IndexError> {
-    let heading = match &event.conversation {
-        None => None,
-        Some(id) => match headings.get(id) {
-            Some(known) => known.clone(),
-            None => {
-                let heading = reader.heading_of(id)?;
-                headings.insert(id.clone(), heading.clone());
-                heading
-            }
-        },
-    };
-    let version = matches!(event.kind, Kind::MessageSent | Kind::MessageEdited);
-    let message = event.content.message.as_ref().filter(|_| version);
-    let change = match (&heading, message) {
-        (Some(heading), Some(message)) => reader.change_of(heading.number, &message.id)?,
-        _ => None,
-    };
-    let standing = match change {
+fn hit(matcher: &Matcher, found: EventInContext, score: f32) -> Hit {
+    let standing = match found.change {
         Some(change) if change.deleted => Standing::Deleted,
-        Some(change) if event.seq < change.newest => Standing::Superseded,
+        Some(change) if found.event.seq < change.newest => Standing::Superseded,
         _ => Standing::Current,
     };
-    let snippet = snippet(&event, matcher);
-    let (subject, coverage) = heading.map_or((None, None), |heading| (heading.subject, Some(heading.coverage)));
-    Ok(Hit { event, score, snippet, standing, subject, coverage })
+    let snippet = snippet(&found.event, matcher);
+    Hit { event: found.event, score, snippet, standing, subject: found.subject, coverage: found.coverage }
 }
 
 /// Of the text; of what else is searched as words if only that shows a match.

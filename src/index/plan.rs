@@ -14,7 +14,7 @@ use super::generation::Generation;
 use super::query::{Filter, Node, Words};
 use super::schema::{self, Fields, kind_number};
 use super::segments::{BLOCK, Segment, Snapshot};
-use super::slots::{Check, CheckQuery, SlotsQuery};
+use super::slots::{Check, CheckQuery, MakeCheck, SlotsQuery, Steady};
 use super::{IndexError, Scope};
 use crate::model::Kind;
 
@@ -27,8 +27,27 @@ pub(super) struct Plan {
     pub(super) query: Box<dyn Query>,
     /// Whether one hit can be better than another.
     pub(super) ranks: bool,
-    /// The query is this one word of the body.
-    pub(super) word: Option<Term>,
+    /// The same as plain lists that all must hold a document, if it is no more than that.
+    pub(super) lists: Option<Lists>,
+}
+
+/// Documents that are in every list and fulfil every condition.
+#[derive(Clone, Default)]
+pub(super) struct Lists {
+    /// Terms, and whether they add to the score.
+    pub(super) terms: Vec<(Term, bool)>,
+    /// Conditions.
+    pub(super) checks: Vec<Arc<MakeCheck>>,
+}
+
+impl Lists {
+    /// The one word of the body that it is, if it is.
+    pub(super) fn word(&self) -> Option<&Term> {
+        match (self.terms.as_slice(), self.checks.as_slice()) {
+            ([(term, true)], []) => Some(term),
+            _ => None,
+        }
+    }
 }
 
 /// Makes the plan of a query.
@@ -44,15 +63,9 @@ pub(super) fn plan(
     let planner = Planner { snapshot, fields: &snapshot.fields, generation };
     let mut all = vec![planner.node(root)?];
     all.extend(planner.scope(scope));
-    let word = match all.as_slice() {
-        [Part { query, .. }] => query
-            .downcast_ref::<TermQuery>()
-            .map(|query| query.term().clone())
-            .filter(|term| term.field() == snapshot.fields.body),
-        _ => None,
-    };
     let part = planner.all_of(all);
-    Ok(Plan { query: part.query, ranks: part.ranks, word })
+    let lists = part.lists.filter(|lists| !lists.terms.is_empty());
+    Ok(Plan { query: part.query, ranks: part.ranks, lists })
 }
 
 /// A part of a plan.
@@ -61,31 +74,41 @@ struct Part {
     ranks: bool,
     /// Nothing was asked for: everything may be found.
     neutral: bool,
+    lists: Option<Lists>,
 }
 
 impl Part {
     fn filter(query: impl Query) -> Part {
-        Part { query: Box::new(query), ranks: false, neutral: false }
+        Part { query: Box::new(query), ranks: false, neutral: false, lists: None }
     }
 
     fn words(query: impl Query, ranks: bool) -> Part {
-        Part { query: Box::new(query), ranks, neutral: false }
+        Part { ranks, ..Part::filter(query) }
+    }
+
+    /// Documents with a word, which may be better or worse.
+    fn word(term: Term) -> Part {
+        let query = TermQuery::new(term.clone(), IndexRecordOption::WithFreqs);
+        Part { lists: Some(Lists { terms: vec![(term, true)], checks: Vec::new() }), ..Part::words(query, true) }
+    }
+
+    /// Documents with a term.
+    fn term(term: Term) -> Part {
+        let lists = Some(Lists { terms: vec![(term.clone(), false)], checks: Vec::new() });
+        Part { lists, ..Part::filter(unscored_term(term)) }
+    }
+
+    fn check(make: Arc<MakeCheck>) -> Part {
+        let lists = Some(Lists { terms: Vec::new(), checks: vec![Arc::clone(&make)] });
+        Part { lists, ..Part::filter(CheckQuery(make)) }
     }
 
     fn everything() -> Part {
-        Part { query: Box::new(AllQuery), ranks: false, neutral: true }
+        Part { neutral: true, lists: Some(Lists::default()), ..Part::filter(AllQuery) }
     }
 
     fn nothing() -> Part {
         Part::filter(EmptyQuery)
-    }
-
-    /// What it finds, adding nothing to a score.
-    fn unscored(self) -> Box<dyn Query> {
-        match self.ranks {
-            true => Box::new(ConstScoreQuery::new(self.query, 0.0)),
-            false => self.query,
-        }
     }
 }
 
@@ -135,8 +158,14 @@ impl Planner<'_> {
             0 => Part::everything(),
             1 => parts.remove(0),
             _ => {
+                let lists = parts.iter_mut().try_fold(Lists::default(), |mut all, part| {
+                    let lists = part.lists.take()?;
+                    all.terms.extend(lists.terms);
+                    all.checks.extend(lists.checks);
+                    Some(all)
+                });
                 let clauses = parts.into_iter().map(|part| (Occur::Must, part.query)).collect();
-                Part { query: Box::new(BooleanQuery::new(clauses)), ranks, neutral: false }
+                Part { lists, ..Part::words(BooleanQuery::new(clauses), ranks) }
             }
         }
     }
@@ -147,8 +176,8 @@ impl Planner<'_> {
         }
         let ranks = all.ranks;
         let mut clauses = vec![(Occur::Must, all.query)];
-        clauses.extend(without.into_iter().map(|part| (Occur::MustNot, part.unscored())));
-        Part { query: Box::new(BooleanQuery::new(clauses)), ranks, neutral: false }
+        clauses.extend(without.into_iter().map(|part| (Occur::MustNot, Box::new(Steady(part.query)) as _)));
+        Part::words(BooleanQuery::new(clauses), ranks)
     }
 
     fn words(&self, field: Field, words: &Words) -> Part {
@@ -156,11 +185,7 @@ impl Planner<'_> {
         match slots.as_slice() {
             [] => Part::nothing(),
             [Slot { any, prefix: false, .. }] => {
-                let term = |text: &String| {
-                    let query = TermQuery::new(Term::from_field_text(field, text), IndexRecordOption::WithFreqs);
-                    Part::words(query, true)
-                };
-                any_of(any.iter().map(term).collect())
+                any_of(any.iter().map(|text| Part::word(Term::from_field_text(field, text))).collect())
             }
             slots if slots.len() > 1 && slots.iter().all(|slot| slot.any.len() == 1 && !slot.prefix) => {
                 let first = slots[0].at;
@@ -215,11 +240,11 @@ impl Planner<'_> {
     }
 
     fn exact(&self, field: Field, text: &str) -> Part {
-        Part::filter(unscored_term(Term::from_field_text(field, text)))
+        Part::term(Term::from_field_text(field, text))
     }
 
     fn has(&self, what: u64) -> Part {
-        Part::filter(unscored_term(Term::from_field_u64(self.fields.has, what)))
+        Part::term(Term::from_field_u64(self.fields.has, what))
     }
 
     fn from(&self, words: &Words) -> Result<Part, IndexError> {
@@ -228,7 +253,7 @@ impl Planner<'_> {
         let term = |who: &&str| Term::from_field_text(self.fields.who, who);
         Ok(match people.as_slice() {
             [] => Part::nothing(),
-            [one] => Part::filter(unscored_term(term(one))),
+            [one] => Part::term(term(one)),
             few if few.len() <= 16 => {
                 let clauses = few.iter().map(|who| (Occur::Should, Box::new(unscored_term(term(who))) as _));
                 Part::filter(BooleanQuery::new(clauses.collect()))
@@ -241,7 +266,7 @@ impl Planner<'_> {
         if !kinds.iter().any(|kind| COMMON.contains(kind)) {
             let terms = kinds.iter().map(|kind| Term::from_field_u64(self.fields.kind, kind_number(*kind)));
             return match terms.len() {
-                1 => any_of(terms.map(|term| Part::filter(unscored_term(term))).collect()),
+                1 => any_of(terms.map(Part::term).collect()),
                 _ => Part::filter(TermSetQuery::new(terms)),
             };
         }
@@ -348,7 +373,7 @@ impl Planner<'_> {
             let segment = snapshot.segments.iter().find(|known| known.reader.segment_id() == reader.segment_id());
             Ok(segment.map_or(Check::All(false), |segment| of(segment)))
         };
-        Part::filter(CheckQuery(Arc::new(make)))
+        Part::check(Arc::new(make))
     }
 
     /// Walks what a query finds, newest first.
@@ -375,7 +400,7 @@ fn any_of(mut parts: Vec<Part>) -> Part {
         _ => {
             let ranks = parts.iter().any(|part| part.ranks);
             let clauses = parts.into_iter().map(|part| (Occur::Should, part.query)).collect();
-            Part { query: Box::new(BooleanQuery::new(clauses)), ranks, neutral: false }
+            Part::words(BooleanQuery::new(clauses), ranks)
         }
     }
 }

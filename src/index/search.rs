@@ -5,7 +5,8 @@ use tantivy::query::{Bm25StatisticsProvider, Bm25Weight, EnableScoring, Weight};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet, TERMINATED, Term};
 
-use super::plan::Plan;
+use super::lists::Opened;
+use super::plan::{Lists, Plan};
 use super::segments::{BLOCK, Segment, Snapshot};
 use super::top::{Rank, Top};
 use super::{IndexError, Sort};
@@ -76,27 +77,84 @@ pub(super) fn find(
     let ranks = sort == Sort::Relevance && plan.ranks;
     let searcher = &log.snapshot.searcher;
     let mut walk = Walk { top: Top::new(limit, after), total: 0 };
-    match (&plan.word, ranks) {
-        (Some(word), true) => walk.best_of_word(word, log)?,
-        (_, true) => {
+    let word = plan.lists.as_ref().and_then(Lists::word);
+    match (word, &plan.lists, ranks) {
+        (Some(word), _, true) => walk.best_of_word(word, log)?,
+        (None, Some(lists), true) => walk.best_in_all(lists, log)?,
+        (_, None, true) => {
             let weight = plan.query.weight(EnableScoring::enabled_from_statistics_provider(log, searcher));
             walk.best(&*weight.map_err(failed)?, log)?;
         }
-        (_, false) => {
+        (word, lists, false) => {
             let weight = plan.query.weight(EnableScoring::disabled_from_searcher(searcher)).map_err(failed)?;
             // The number of documents with a word is known without looking at them.
-            let counted = match &plan.word {
+            let counted = match word {
                 Some(word) => Some(log.documents_with(word).map_err(failed)?),
                 None => None,
             };
+            let hits = match (word, lists) {
+                (None, Some(lists)) => Hits::Lists(lists),
+                _ => Hits::Weight(&*weight),
+            };
             match sort {
-                Sort::Relevance => walk.in_order_of_capture(&*weight, log, counted)?,
-                Sort::Newest => walk.newest(&*weight, log, counted)?,
-                Sort::Oldest => walk.oldest(&*weight, log, counted)?,
+                Sort::Relevance => walk.in_order_of_capture(hits, log, counted)?,
+                Sort::Newest => walk.newest(hits, log, counted)?,
+                Sort::Oldest => walk.oldest(hits, log, counted)?,
             }
         }
     }
     Ok(Found { ranks: walk.top.into_ranks(), total: walk.total })
+}
+
+/// A way to walk what is found in a segment.
+#[derive(Clone, Copy)]
+pub(super) enum Hits<'p> {
+    Lists(&'p Lists),
+    Weight(&'p dyn Weight),
+}
+
+impl Hits<'_> {
+    /// Calls `visit` with every hit of a segment from `first` on, a handful at a time, until it returns `false`.
+    pub(super) fn each(
+        self,
+        segment: &Segment,
+        first: DocId,
+        mut visit: impl FnMut(&[DocId]) -> bool,
+    ) -> Result<(), IndexError> {
+        let lists = match self {
+            Hits::Weight(weight) => return each_of(weight, segment, first, visit),
+            Hits::Lists(lists) => lists,
+        };
+        let Some(mut opened) = Opened::open(lists, segment, first, false)? else { return Ok(()) };
+        let mut buffer = [0; COLLECT_BLOCK_BUFFER_LEN];
+        let mut filled = 0;
+        let mut more = true;
+        opened.each(0, |doc, _| {
+            buffer[filled] = doc;
+            filled += 1;
+            if filled == buffer.len() {
+                filled = 0;
+                more = visit(&buffer);
+            }
+            more
+        });
+        if more && filled > 0 {
+            visit(&buffer[..filled]);
+        }
+        Ok(())
+    }
+
+    fn count(self, segment: &Segment, first: DocId) -> Result<u64, IndexError> {
+        if let (Hits::Weight(weight), 0) = (self, first) {
+            return weight.count(&segment.reader).map(u64::from).map_err(failed);
+        }
+        let mut count = 0;
+        self.each(segment, first, |docs| {
+            count += docs.len() as u64;
+            true
+        })?;
+        Ok(count)
+    }
 }
 
 /// Calls `visit` with every hit of a segment from `first` on, a handful at a time, until it returns `false`.
@@ -180,21 +238,53 @@ impl Walk {
         Ok(())
     }
 
+    /// By score, for words of which all must occur.
+    fn best_in_all(&mut self, lists: &Lists, log: &AtSize<'_>) -> Result<(), IndexError> {
+        let scoring: Vec<&Term> = lists.terms.iter().filter(|(_, scores)| *scores).map(|(term, _)| term).collect();
+        let mut weights = Vec::with_capacity(scoring.len());
+        for term in &scoring {
+            let documents = log.documents_with(term).map_err(failed)?;
+            if documents == 0 {
+                return Ok(());
+            }
+            weights.push(Bm25Weight::for_one_term(documents, log.size, AVERAGE as f32));
+        }
+        let Some(field) = scoring.first().map(|term| term.field()) else { return Ok(()) };
+        for (segment, first) in log.segments() {
+            let Some(mut opened) = Opened::open(lists, segment, first, true)? else { continue };
+            let norms = segment.reader.get_fieldnorms_reader(field).map_err(failed)?;
+            let mut least = self.least();
+            opened.each(weights.len(), |doc, times| {
+                self.total += 1;
+                let norm = norms.fieldnorm_id(doc);
+                // Always added in the order of the query, so that the same document gets the same bits again.
+                let score =
+                    weights.iter().zip(times).fold(0.0, |sum, (weight, times)| sum + weight.score(norm, *times));
+                if score > least {
+                    self.top.offer(Rank::scored(score, segment.seq(doc)));
+                    least = self.least();
+                }
+                true
+            });
+        }
+        Ok(())
+    }
+
     /// All equally good: newest capture first.
     fn in_order_of_capture(
         &mut self,
-        weight: &dyn Weight,
+        hits: Hits<'_>,
         log: &AtSize<'_>,
         counted: Option<u64>,
     ) -> Result<(), IndexError> {
         for (segment, first) in log.segments() {
             if self.top.worst().is_some() {
                 if counted.is_none() {
-                    self.total += count(weight, segment, first)?;
+                    self.total += hits.count(segment, first)?;
                 }
                 continue;
             }
-            each_of(weight, segment, first, |docs| {
+            hits.each(segment, first, |docs| {
                 if self.top.worst().is_none() {
                     docs.iter().for_each(|doc| self.top.offer(Rank::scored(0.0, segment.seq(*doc))));
                 }
@@ -206,7 +296,7 @@ impl Walk {
         Ok(())
     }
 
-    fn newest(&mut self, weight: &dyn Weight, log: &AtSize<'_>, counted: Option<u64>) -> Result<(), IndexError> {
+    fn newest(&mut self, hits: Hits<'_>, log: &AtSize<'_>, counted: Option<u64>) -> Result<(), IndexError> {
         for (segment, first) in log.segments() {
             // Nothing from here on can be newer than what is kept.
             let over = |top: &Top, doc: DocId| {
@@ -214,13 +304,13 @@ impl Walk {
             };
             if over(&self.top, first) {
                 if counted.is_none() {
-                    self.total += count(weight, segment, first)?;
+                    self.total += hits.count(segment, first)?;
                 }
                 continue;
             }
             let mut done = false;
             let mut times = [0; COLLECT_BLOCK_BUFFER_LEN];
-            each_of(weight, segment, first, |docs| {
+            hits.each(segment, first, |docs| {
                 self.total += docs.len() as u64;
                 done = done || over(&self.top, docs[0]);
                 if !done {
@@ -240,16 +330,16 @@ impl Walk {
         Ok(())
     }
 
-    fn oldest(&mut self, weight: &dyn Weight, log: &AtSize<'_>, counted: Option<u64>) -> Result<(), IndexError> {
+    fn oldest(&mut self, hits: Hits<'_>, log: &AtSize<'_>, counted: Option<u64>) -> Result<(), IndexError> {
         for (segment, first) in log.segments().rev() {
             if self.top.worst().is_some_and(|worst| !worst.key < segment.span.0) {
                 if counted.is_none() {
-                    self.total += count(weight, segment, first)?;
+                    self.total += hits.count(segment, first)?;
                 }
                 continue;
             }
             let mut times = [0; COLLECT_BLOCK_BUFFER_LEN];
-            each_of(weight, segment, first, |docs| {
+            hits.each(segment, first, |docs| {
                 self.total += docs.len() as u64;
                 let times = &mut times[..docs.len()];
                 segment.times.values.get_vals(docs, times);
@@ -273,16 +363,4 @@ fn rest_of(postings: &BlockSegmentPostings, at: usize) -> Option<&[DocId]> {
     // The last block may be filled up with the mark of the end.
     let end = docs.iter().rposition(|doc| *doc != TERMINATED).map_or(0, |last| last + 1);
     (at < end).then(|| &docs[at..end])
-}
-
-fn count(weight: &dyn Weight, segment: &Segment, first: DocId) -> Result<u64, IndexError> {
-    if first == 0 {
-        return weight.count(&segment.reader).map(u64::from).map_err(failed);
-    }
-    let mut count = 0;
-    each_of(weight, segment, first, |docs| {
-        count += docs.len() as u64;
-        true
-    })?;
-    Ok(count)
 }

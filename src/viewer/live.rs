@@ -129,8 +129,7 @@ async fn conversation(
     if !known {
         return Err(no_conversation());
     }
-    let hidden: Vec<Group> =
-        Group::ALL.into_iter().filter(|group| asked.hide.split('.').any(|word| word == group.word())).collect();
+    let hidden = Group::hidden(&asked.hide);
     let wanted = id.clone();
     let tell = move |viewer: &Viewer, reader: &Reader, event: &Event| {
         if Group::of(event.kind).is_some_and(|group| hidden.contains(&group)) {

@@ -85,6 +85,11 @@ pub fn platform(kind: &str) -> String {
     }
 }
 
+/// Whether an address has letters that look like others: real ones are plain ASCII almost everywhere, and `а` is not `a`.
+pub fn may_mislead(id: &str) -> bool {
+    !id.is_ascii()
+}
+
 /// An address without the scheme that says nothing to people.
 pub fn address(id: &str) -> &str {
     id.strip_prefix("sip:").unwrap_or(id)

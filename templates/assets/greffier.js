@@ -201,12 +201,12 @@
       refresh(changed);
       return;
     }
-    const section = parse(told.html).querySelector(".day");
+    const section = parse(told.html).querySelector(".tday");
     if (!section) return;
     const end = atEnd();
     days.querySelector(".empty")?.remove();
-    const last = days.querySelector(".day:last-of-type");
-    const block = section.querySelector(":scope > :not(.day-name)");
+    const last = days.querySelector(".tday:last-of-type");
+    const block = section.querySelector(":scope > :not(.tday-name)");
     if (last?.dataset.day === told.day) {
       const group = last.lastElementChild;
       const same = (a, b) => a?.querySelector(".who")?.textContent === b?.querySelector(".who")?.textContent;

@@ -50,8 +50,9 @@ export async function open(browser, base, options = {}) {
 }
 
 // Rules that every page keeps, whoever looks at it.
-export async function inspect(page) {
-  const problems = await page.evaluate(() => {
+// A page that stands `alone` carries its own style.
+export async function inspect(page, { alone = false } = {}) {
+  const problems = await page.evaluate((alone) => {
     const found = [];
     const say = (problem) => found.push(problem);
     if (!document.documentElement.lang) say('no lang on <html>');
@@ -81,9 +82,9 @@ export async function inspect(page) {
         }
       }
     }
-    if (document.querySelectorAll('script:not([src]), style').length) say('inline script or style');
+    if (document.querySelectorAll(alone ? 'script' : 'script:not([src]), style').length) say('inline script or style');
     return found;
-  });
+  }, alone);
   return problems;
 }
 

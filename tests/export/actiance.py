@@ -2,6 +2,7 @@
 """Checks an Actiance export without Greffier: actiance.py FOLDER TRUTH.jsonl ZONE"""
 import collections
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -14,7 +15,8 @@ def at(element):
 
 
 def mail_or_id(person):
-    return person["id"].removeprefix("sip:") if "@" in person["id"] else truth.one_line(person["id"])
+    address = person["id"].removeprefix("sip:")
+    return address if re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", address, re.ASCII) else truth.one_line(person["id"])
 
 
 def main(folder, expected, zone):

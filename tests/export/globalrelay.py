@@ -47,59 +47,82 @@ class Page(html.parser.HTMLParser):
 TAGS = {"html", "head", "meta", "title", "body", "h1", "h2", "ul", "li", "table", "tr", "th", "td", "br", "p"}
 
 
+HEAD = re.compile(r"(.*?) \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ")
+
+
+class Day:
+    """All parts of a day of a room."""
+
+    def __init__(self):
+        self.items, self.plain, self.rows, self.last, self.files = collections.defaultdict(list), [], [], [], 0
+
+
+def read(path, days):
+    data = path.read_bytes()
+    check(max(map(len, data.split(b"\r\n"))) <= 998, path.name, "line too long")
+    message = email.message_from_bytes(data, policy=email.policy.default)
+    check(not message.defects and not any(part.defects for part in message.walk()), path.name, "defects")
+    check(message.get_content_type() == "multipart/mixed", path.name, "type")
+    for name in ("From", "To", "Subject", "Date", "Message-ID", "X-GlobalRelay-MsgType", "X-Greffier-ChannelID"):
+        check(message[name], path.name, "no", name)
+    check(message["Auto-Submitted"] == "auto-generated" and message["Precedence"] == "bulk", path.name, "headers")
+    check(message["Bcc"] is None and message["X-Injected"] is None, path.name, "a header got in")
+    room = message["X-Greffier-ChannelID"]
+    day = days[(room, re.search(r"\d{4}-\d\d-\d\d", path.name.removeprefix(room)).group())]
+    rich = Page(message.get_body(("html",)).get_content())
+    check(rich.tags <= TAGS, path.name, "tags", rich.tags - TAGS)
+    for item in rich.items:
+        head = HEAD.match(item)
+        if head:
+            day.items[head[1]].append(item)
+    day.plain.append(message.get_body(("plain",)).get_content().replace("\r\n", "\n"))
+    day.rows += rich.rows[1:]
+    day.last.append(message["Date"].datetime.timestamp())
+    day.files += len(list(message.iter_attachments()))
+
+
 def main(folder, expected, zone):
-    paths = sorted(pathlib.Path(folder).rglob("*.eml"))
-    days = {(e.get("conversation") or "no-conversation", truth.day(e, zone)) for e in expected}
-    check(len(paths) == len(days), "messages", len(paths), len(days))
-    all_items = collections.defaultdict(list)
-    attachments = 0
-    for path in paths:
-        data = path.read_bytes()
-        check(max(map(len, data.split(b"\r\n"))) <= 998, path.name, "line too long")
-        message = email.message_from_bytes(data, policy=email.policy.default)
-        check(not message.defects and not any(part.defects for part in message.walk()), path.name, "defects")
-        check(message.get_content_type() == "multipart/mixed", path.name, "type")
-        for name in ("From", "To", "Subject", "Date", "Message-ID", "X-GlobalRelay-MsgType", "X-Greffier-ChannelID"):
-            check(message[name], path.name, "no", name)
-        check(message["Auto-Submitted"] == "auto-generated" and message["Precedence"] == "bulk", path.name, "headers")
-        check(message["Bcc"] is None and message["X-Injected"] is None, path.name, "a header got in")
-        room = message["X-Greffier-ChannelID"]
-        day = re.search(r"\d{4}-\d\d-\d\d", path.name.removeprefix(room)).group()
-        here = [e for e in expected if (e.get("conversation") or "no-conversation", truth.day(e, zone)) == (room, day)]
-        last = max(truth.shown_at(e) for e in here)
-        check(message["Date"].datetime.timestamp() == truth.millis(last) // 1000, path.name, "date")
-        plain = message.get_body(("plain",)).get_content()
-        rich = Page(message.get_body(("html",)).get_content())
-        check(rich.tags <= TAGS, path.name, "tags", rich.tags - TAGS)
-        people = {row[0]: row for row in rich.rows[1:]}
-        for e in here:
-            said = e.get("message", {}).get("text")
-            head = None
-            if e["kind"] == "message.sent":
-                head = [i for i in rich.items if i.startswith((truth.one_line(e["message"]["id"]) + " ", truth.one_line(e["message"]["id"]) + "."))]
-                check(truth.one_line(e["actor"]["id"]) in people, path.name, "not in the table:", e["seq"])
-            elif e["kind"] not in ("message.edited", "message.deleted"):
-                head = [i for i in rich.items if i.startswith(f"event-{e['seq']} ")]
-            check(head is None or head, path.name, "not told:", e["seq"], e["kind"])
-            if e["kind"] in ("message.sent", "message.edited"):
-                shown = "\n".join(truth.one_line(line) for line in said.split("\n"))
-                check(any(shown in item for item in rich.items), path.name, "text of", e["seq"])
-                check(shown.replace("\n", "\n    | ") in plain.replace("\r\n", "\n"), path.name, "plain text of", e["seq"])
-            if e["kind"] == "message.edited":
-                check(any("EditedNewMsg" in item or "EditedOriginalMsg" in item for item in rich.items), path.name, "edit", e["seq"])
-            if e["kind"] == "message.deleted":
-                check(any(f"[Deleted {truth.shown_at(e)}]" in item for item in rich.items), path.name, "deletion", e["seq"])
-            if e["kind"] == "participant.joined" and not e["participant"].get("in_lobby"):
-                row = people.get(truth.one_line(e["participant"]["id"]))
-                check(row and truth.instant(row[4]) <= truth.instant(truth.shown_at(e)), path.name, "join", e["seq"])
-        for who, row in people.items():
-            sent = sum(e["kind"] == "message.sent" and truth.one_line(e["actor"]["id"]) == who for e in here)
-            rows = [int(r[7]) for r in rich.rows[1:] if r[0] == who]
-            check(sum(rows) == sent, path.name, "messages of", who, rows, sent)
-        attachments += len(list(message.iter_attachments()))
-        all_items[room] += rich.items
+    days = collections.defaultdict(Day)
+    for path in sorted(pathlib.Path(folder).rglob("*.eml")):
+        read(path, days)
+    wanted = collections.defaultdict(list)
+    for e in expected:
+        wanted[(e.get("conversation") or "no-conversation", truth.day(e, zone))].append(e)
+    check(set(days) == set(wanted), "days", set(days) ^ set(wanted))
+    for key, here in wanted.items():
+        day, plain = days[key], "\n".join(days[key].plain)
+        check(max(day.last) == truth.millis(max(map(truth.shown_at, here))) // 1000, key, "date")
+        people = {row[0] for row in day.rows}
+        for n, e in enumerate(here):
+            kind, seq = e["kind"], e["seq"]
+            if kind in ("message.sent", "message.edited", "message.deleted"):
+                message_id = truth.one_line(e["message"]["id"])
+                old = [items for known, items in day.items.items() if known.startswith(message_id + ".")] if len(here) < 200 else []
+                items = day.items[message_id] + day.items[f"{message_id}.{seq}"] + sum(old, [])
+            else:
+                items = day.items[f"event-{seq}"]
+            check(items, key, "not told:", seq, kind)
+            if kind in ("message.sent", "message.edited"):
+                shown = "\n".join(map(truth.one_line, e["message"]["text"].split("\n")))
+                check(any(f": {shown}" in item for item in items), key, "text of", seq)
+                if len(here) < 200 or n % 100 == 0:
+                    check(shown.replace("\n", "\n    | ") in plain, key, "plain text of", seq)
+            if kind == "message.sent":
+                check(truth.one_line(e["actor"]["id"]) in people, key, "not in the table:", seq)
+            if kind == "message.edited":
+                check(any("EditedNewMsg" in i or "EditedOriginalMsg" in i for i in items), key, "edit", seq)
+            if kind == "message.deleted":
+                check(any(f"[Deleted {truth.shown_at(e)}]" in i for i in items), key, "deletion", seq)
+            if kind == "participant.joined" and not e["participant"].get("in_lobby"):
+                joined = [row[4] for row in day.rows if row[0] == truth.one_line(e["participant"]["id"])]
+                check(truth.shown_at(e) in joined, key, "join", seq, joined)
+        sent = collections.Counter(truth.one_line(e["actor"]["id"]) for e in here if e["kind"] == "message.sent")
+        told = collections.Counter()
+        for row in day.rows:
+            told[row[0]] += int(row[7])
+        check(+told == sent, key, "messages of people", told - sent, sent - told)
     files = [a for e in expected if e["kind"].startswith("message.") for a in e["message"].get("attachments", [])]
-    check(attachments == len(files), "attachments", attachments, len(files))
+    check(sum(day.files for day in days.values()) == len(files), "attachments", len(files))
 
 
 if __name__ == "__main__":

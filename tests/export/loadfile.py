@@ -92,6 +92,7 @@ def main(kind, folder, expected, zone):
     events = collections.Counter((e.get("conversation") or "no-conversation", truth.day(e, zone)) for e in expected)
     found = collections.Counter()
     ids = set()
+    texts = collections.defaultdict(str)
     for row in {"dat": rows_of_dat, "edrm": rows_of_edrm}[kind](folder):
         local = lambda link: pathlib.Path(folder, *link.removeprefix(".\\").split("\\"))
         native = local(row["native"]).read_bytes()
@@ -106,10 +107,12 @@ def main(kind, folder, expected, zone):
         found[(row["room"], row["day"])] += int(row["events"])
         check(row["id"] not in ids, row["id"], "twice")
         ids.add(row["id"])
-        for e in expected:
-            if (e.get("conversation"), truth.day(e, zone)) == (row["room"], row["day"]) and e["kind"] == "message.sent":
-                check(truth.one_line(e["message"]["text"].split("\n")[0]) in text, row["id"], "text of", e["seq"])
+        texts[(row["room"], row["day"])] += text
     check(found == events, "events", found - events, events - found)
+    for n, e in enumerate(expected):
+        if e["kind"] == "message.sent" and (n < 300 or n % 100 == 0):
+            line = truth.one_line(e["message"]["text"].split("\n")[0])
+            check(line in texts[(e["conversation"], truth.day(e, zone))], "text of", e["seq"])
 
 
 if __name__ == "__main__":

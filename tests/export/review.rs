@@ -404,3 +404,53 @@ fn a_custodian_gives_messages_a_direction() {
     let mail = mail_parser::MessageParser::default().parse(&day).unwrap();
     assert_eq!(mail.header("X-RSMF-Custodian").and_then(|value| value.as_text()), Some("Ana"));
 }
+
+/// Speed and memory: `GREFFIER_REVIEW_EVENTS=1000000 GREFFIER_REVIEW_FORMAT=rsmf cargo test --release --test export -- \
+/// --ignored --nocapture memory`. One conversation whose messages are 20 seconds apart, every tenth edited much later.
+#[test]
+#[ignore = "slow"]
+fn memory_stays_bounded() {
+    let events: usize = std::env::var("GREFFIER_REVIEW_EVENTS").map_or(100_000, |n| n.parse().unwrap());
+    let format = std::env::var("GREFFIER_REVIEW_FORMAT").unwrap_or_else(|_| "rsmf".into());
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let archive = Archive::open(dir.path(), Arc::new(ManualClock::new(at(300)))).unwrap();
+        let connector = Connector { connector: "sfb".into(), platform: "ucwa".into() };
+        for first in (0..events).step_by(1000) {
+            let mut cast = Cast::new(Some(9), 0);
+            for n in first..first + 1000 {
+                let who = person(&format!("sip:user{}@contoso.com", n % 200), &format!("User {}", n % 200));
+                // Half of all events fall on a few busy days.
+                cast.now = i64::try_from(if n % 2 == 0 { n / 100_000 * 86_400 + n % 86_400 } else { n * 20 }).unwrap();
+                let text = format!("message number {n}, of some length, as people write them in a chat. ").repeat(2);
+                match n % 10 == 9 && n > 5000 {
+                    true => cast.edits(&who, &format!("m{}", n - 4999), &text),
+                    false => cast.says(&who, &format!("m{n}"), &text),
+                };
+                cast.events.last_mut().unwrap().dedupe = DedupeKey(n.to_string());
+            }
+            archive.sink().append(&connector, Append { events: cast.events, ..Append::default() }).await.unwrap();
+        }
+        archive.close().await.unwrap();
+    });
+    let peak = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    let before = peak();
+    let reader = Reader::open(dir.path()).unwrap();
+    let selection = selection();
+    let source = Source::new(&reader, &selection).unwrap();
+    let made = Made { at: at(900_000), by: "auditor@example".into(), program: "greffier test".into() };
+    let begun = std::time::Instant::now();
+    let format = export::format(&format).unwrap();
+    let written = export::to_zip(&source, format, &made, &mut std::io::sink(), &mut |_, _| {}).unwrap();
+    let seconds = begun.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let rate = written.events as f64 / seconds;
+    eprintln!("{} {} events, {rate:.0}/s, peak {} MB (before: {before} MB)", format.name(), written.events, peak());
+    assert_eq!(written.events, events as u64);
+    assert!(peak() < 300, "{} MB", peak());
+}

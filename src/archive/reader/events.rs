@@ -37,7 +37,7 @@ pub(super) const EVENT: &str =
     FROM event e JOIN connector n ON n.id = e.connector LEFT JOIN conversation_id i ON i.number = e.conversation
     LEFT JOIN content c ON c.seq = e.seq";
 
-fn event_of(row: &Row<'_>) -> Result<(Event, i64), Trouble> {
+pub(super) fn event_of(row: &Row<'_>) -> Result<(Event, i64), Trouble> {
     let N(seq) = row.get(0)?;
     let key = i64::try_from(seq).unwrap_or(i64::MAX);
     let conversation = match row.get::<_, Option<String>>(1)? {
@@ -73,11 +73,9 @@ fn content_of(canonical: Option<&[u8]>, seq: i64) -> Result<Content, ArchiveErro
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    digits.map(char::from).collect()
 }
 
 impl Reader {

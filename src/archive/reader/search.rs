@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::events::{EVENT, event_of};
 use super::{Coverage, Reader, broken};
 use crate::archive::ArchiveError;
 use crate::archive::number::N;
 use crate::archive::writer::Trouble;
-use crate::model::{ConversationId, Kind, Seq};
+use crate::model::{ConversationId, Event, Kind, Seq};
 
 /// One event as the index needs it; its content is still JSON, so that only what is indexed has to be read out of it.
 #[derive(Debug)]
@@ -32,15 +34,17 @@ pub struct IndexRow<'r> {
     pub canonical: Option<&'r [u8]>,
 }
 
-/// What is shown of a conversation beside a hit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heading {
-    /// Its row ([`IndexRow::number`]).
-    pub number: u64,
-    /// The newest subject told.
+/// An event with what is shown beside it in a list of hits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventInContext {
+    /// The event.
+    pub event: Event,
+    /// The newest subject of its conversation.
     pub subject: Option<String>,
-    /// Whether its record is whole.
-    pub coverage: Coverage,
+    /// Whether the record of its conversation is whole.
+    pub coverage: Option<Coverage>,
+    /// What became of the message of which it is a version; `None` = it stands as sent, or the event is no version.
+    pub change: Option<Change>,
 }
 
 /// A message that did not stay as sent.
@@ -51,6 +55,15 @@ pub struct Change {
     /// The newest edit or deletion.
     pub newest: Seq,
 }
+
+/// [`EVENT`] of one seq, then row, subject and coverage of its conversation.
+static CONTEXT: LazyLock<String> = LazyLock::new(|| {
+    let (columns, from) = EVENT.split_once("FROM").unwrap_or((EVENT, ""));
+    format!(
+        "SELECT {columns}, e.conversation, v.subject, v.recorded AND v.gaps = 0 AND (v.covered OR NOT v.live)
+         FROM {from} LEFT JOIN conversation v ON v.number = e.conversation WHERE e.seq = ?1"
+    )
+});
 
 impl Reader {
     /// Calls `visit` with the rows `from ≤ seq ≤ to`, the newest first, until it returns `false`.
@@ -124,40 +137,41 @@ impl Reader {
         read().map_err(|e| self.failed("read", e))
     }
 
-    /// What is shown of a conversation beside a hit; `None` if there is no such conversation.
+    /// Events with what is shown beside them, in this order, in one transaction; those that do not exist are left out.
     ///
     /// # Errors
-    /// What SQLite says.
-    pub fn heading_of(&self, id: &ConversationId) -> Result<Option<Heading>, ArchiveError> {
-        let read = || {
-            self.conn
-                .prepare_cached(
-                    "SELECT c.number, c.subject, c.recorded AND c.gaps = 0 AND (c.covered OR NOT c.live)
-                     FROM conversation_id i JOIN conversation c ON c.number = i.number WHERE i.id = ?1",
-                )?
-                .query_row([id.as_str()], |row| {
-                    let coverage = if row.get(2)? { Coverage::Complete } else { Coverage::Incomplete };
-                    Ok(Heading { number: row.get::<_, N>(0)?.0, subject: row.get(1)?, coverage })
-                })
-                .optional()
+    /// What SQLite says, or a damaged row.
+    pub fn events_in_context(&self, seqs: &[Seq]) -> Result<Vec<EventInContext>, ArchiveError> {
+        let read = || -> Result<Vec<EventInContext>, Trouble> {
+            let transaction = self.conn.unchecked_transaction()?;
+            let mut events = transaction.prepare_cached(&CONTEXT)?;
+            let mut changes = transaction
+                .prepare_cached("SELECT deleted, seq FROM message_state WHERE conversation = ?1 AND message = ?2")?;
+            let mut found = Vec::with_capacity(seqs.len());
+            for seq in seqs {
+                let mut rows = events.query([N(seq.0)])?;
+                let Some(row) = rows.next()? else { continue };
+                let (event, _) = event_of(row)?;
+                let number: Option<i64> = row.get(10)?;
+                let subject = row.get(11)?;
+                let whole: Option<bool> = row.get(12)?;
+                let version = matches!(event.kind, Kind::MessageSent | Kind::MessageEdited);
+                let change = match (number, event.content.message.as_ref().filter(|_| version)) {
+                    (Some(number), Some(message)) => {
+                        let mut rows = changes.query(params![number, message.id])?;
+                        match rows.next()? {
+                            Some(row) => Some(Change { deleted: row.get(0)?, newest: Seq(row.get::<_, N>(1)?.0) }),
+                            None => None,
+                        }
+                    }
+                    _ => None,
+                };
+                let coverage = whole.map(|whole| if whole { Coverage::Complete } else { Coverage::Incomplete });
+                found.push(EventInContext { event, subject, coverage, change });
+            }
+            Ok(found)
         };
-        read().map_err(|e| self.failed("read conversations of", e))
-    }
-
-    /// What became of a message of the conversation in this row; `None` = it stands as sent.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn change_of(&self, number: u64, message: &str) -> Result<Option<Change>, ArchiveError> {
-        let read = || {
-            self.conn
-                .prepare_cached("SELECT deleted, seq FROM message_state WHERE conversation = ?1 AND message = ?2")?
-                .query_row(params![N(number), message], |row| {
-                    Ok(Change { deleted: row.get(0)?, newest: Seq(row.get::<_, N>(1)?.0) })
-                })
-                .optional()
-        };
-        read().map_err(|e| self.failed("read message states of", e))
+        read().map_err(|e| e.told(|| format!("read archive {}", self.path.display())))
     }
 
     /// Id and newest subject of the conversation in this row ([`IndexRow::number`]).
@@ -182,21 +196,5 @@ impl Reader {
                 .transpose()
         };
         read().map_err(|e| e.told(|| format!("read conversations of archive {}", self.path.display())))
-    }
-
-    /// The newest name told of a person, if any.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn newest_name(&self, person: &str) -> Result<Option<String>, ArchiveError> {
-        let read = || {
-            self.conn
-                .prepare_cached(
-                    "SELECT name FROM participant WHERE person = ?1 AND name IS NOT NULL ORDER BY first_seq DESC LIMIT 1",
-                )?
-                .query_row([person], |row| row.get(0))
-                .optional()
-        };
-        read().map_err(|e| self.failed("read people from", e))
     }
 }

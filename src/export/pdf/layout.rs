@@ -263,7 +263,8 @@ impl Typesetter {
 
     /// Fills `self.layout`. Returns the text that is in it: glyphs that turn out to be missing are replaced by numbers.
     fn shape(&mut self, mut part: Prepared, width: f32, base: BaseDirection) -> Prepared {
-        for again in [true, false] {
+        // A ligature may hide which of its letters has no glyph: then the first is replaced, and so on.
+        for passes_left in (0..4).rev() {
             let mut builder = self.context.ranged_builder(&mut self.fonts.context, &part.text, 1.0, false);
             let families = match part.need {
                 Need::Body => 0,
@@ -284,14 +285,12 @@ impl Typesetter {
             builder.build_into(&mut self.layout, &part.text);
             self.layout.break_all_lines(Some(width));
             self.layout.align(Alignment::Start, AlignmentOptions::default());
-            if !again {
-                break;
-            }
             let missing = missing_glyphs(&self.layout);
-            if missing.is_empty() {
+            if missing.is_empty() || passes_left == 0 {
                 break;
             }
-            part = self.by_number(&part, &missing);
+            let all = 0..part.text.len();
+            part = self.by_number(&part, if passes_left > 1 { &missing } else { std::slice::from_ref(&all) });
         }
         part
     }
@@ -301,7 +300,7 @@ impl Typesetter {
         let mut out = Prepared { need: part.need, rewritten: true, ..Prepared::default() };
         for (range, style) in &part.spans {
             for (at, c) in part.text[range.clone()].char_indices() {
-                if missing.iter().any(|missing| missing.contains(&(range.start + at))) {
+                if !c.is_ascii() && missing.iter().any(|missing| missing.contains(&(range.start + at))) {
                     self.miss(c);
                     out.number(c, Style { size: style.size * 0.72, ink: Ink::Number, bold: false });
                 } else {

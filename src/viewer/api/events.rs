@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Failure, Given, json, limit, unknown};
 use crate::export::ExportError;
 use crate::export::manifest::Trust;
-use crate::export::proofs::{self, ProofLine};
+use crate::export::proofs;
 use crate::model::{Event, Seq};
 use crate::viewer::Viewer;
 use crate::viewer::page::PageError;
@@ -65,6 +65,30 @@ pub(super) async fn event(State(viewer): State<Arc<Viewer>>, Path(seq): Path<Str
     let seq = super::seq(&seq)?;
     let found = viewer.readers.ask(move |reader| reader.event(seq).map_err(PageError::from)).await?;
     json(&found.ok_or_else(no_event)?)
+}
+
+/// A line of an export's proofs, as `docs/FORMATS.md` describes it. Only described here: the export writes it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "never made, only described")]
+struct ProofLine {
+    /// Position in the log.
+    seq: u64,
+    /// Name of the log.
+    origin: String,
+    /// The platform's clock, microseconds.
+    source_time: Option<i64>,
+    /// Our clock, microseconds.
+    recorded_at: i64,
+    /// Commitment to the envelope that it came in, hex.
+    envelope: Option<String>,
+    /// Salt of the commitment to the content, hex.
+    salt: Option<String>,
+    /// Commitment to the content, hex: only where content and salt were erased.
+    content: Option<String>,
+    /// Hash of the leaf, hex.
+    leaf: String,
+    /// Hashes that lead from the leaf to the root of the checkpoint, hex; absent for events newer than the checkpoint.
+    path: Option<Vec<String>>,
 }
 
 /// What a stranger needs to check an event: as a line of an export's proofs, and the signed checkpoint that it leads to.

@@ -91,7 +91,10 @@ fn make(viewer: &Viewer, reader: &Reader, prefs: Prefs, seq: Seq, asked: &Asked)
         presence_told = !stays.is_empty();
         present_now = present(&stays, at)
             .into_iter()
-            .map(|stay| Present { who: Who::new(&stay.person), since: time::span(stay.joined_at, stay.left_at, zone) })
+            .map(|stay| Present {
+                who: Who::new(&stay.person),
+                since: format!("since {}", time::date_time(stay.joined_at, zone)),
+            })
             .collect();
         let subject = reader.conversation(id)?.and_then(|conversation| conversation.subject);
         let title = subject.map_or_else(|| "the conversation".to_owned(), |subject| harmless::one_line(&subject));

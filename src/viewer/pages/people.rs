@@ -41,6 +41,7 @@ struct Row {
     href: String,
     name: String,
     address: String,
+    misleading: bool,
     conversations: String,
 }
 
@@ -88,6 +89,7 @@ impl Row {
             href: links::person(&person.id),
             name: words::named(person.name.as_deref(), &person.id),
             address: harmless::one_line(words::address(&person.id)),
+            misleading: words::may_mislead(&person.id),
             conversations: words::count(person.conversations),
         }
     }
@@ -113,6 +115,7 @@ struct Stay {
 struct Person {
     shell: Shell,
     address: String,
+    misleading: bool,
     conversations: String,
     names: Vec<Name>,
     days: Vec<Day>,
@@ -146,6 +149,7 @@ async fn person(
     let name = words::named(known.person.name.as_deref(), id);
     let page = Person {
         address: harmless::one_line(words::address(id)),
+        misleading: words::may_mislead(id),
         conversations: words::count(known.person.conversations),
         names: known.names.iter().map(|name| Name::new(name, zone)).collect(),
         all: links::with("/", &[("person", id)]),
@@ -209,7 +213,8 @@ mod tests {
         let (_dir, viewer) = told();
         let page = main_of(&block_on(get(&viewer, "/people")).text());
         insta::assert_snapshot!(page);
-        assert!(page.contains("<bdi>alice@contoso.com</bdi>"));
+        assert!(page.contains("<bdi>alice@contoso.com</bdi></td>"));
+        assert!(page.contains("<bdi>\u{430}lice@contoso.com</bdi> <span class=\"mark mark-warn\">"));
         assert!(page.contains(&format!("href=\"{}\"", links::person(story::LOOKALIKE))));
         assert!(!page.contains("<img"));
     }

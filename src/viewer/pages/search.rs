@@ -302,13 +302,23 @@ fn narrowed(
     let value = |count: &FacetCount| {
         let narrower = query.clone().and(condition(&count.value)?).to_string();
         Some(FacetValue {
-            label: if count.label.trim().is_empty() { one_line(&count.value) } else { one_line(&count.label) },
+            label: label(field, count),
             title: one_line(words::address(&count.value)),
             count: words::count(count.count),
             href: links::with("/search", &[("q", &narrower), ("sort", &asked.sort)]),
         })
     };
     values.iter().take(OFFERED).filter_map(value).collect()
+}
+
+fn label(field: &str, count: &FacetCount) -> String {
+    let month = (field == "on").then(|| format!("{}-01", count.value).parse::<chrono::NaiveDate>().ok()).flatten();
+    match month {
+        Some(first) => first.format("%B %Y").to_string(),
+        None if field == "platform" => words::platform(&count.value),
+        None if count.label.trim().is_empty() => one_line(&count.value),
+        None => one_line(&count.label),
+    }
 }
 
 fn view(reader: &Reader, prefs: &Prefs, asked: &Asked, hit: Hit) -> Result<HitView, PageError> {

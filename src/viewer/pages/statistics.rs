@@ -26,9 +26,13 @@ pub(super) fn routes() -> Router<Arc<Viewer>> {
     Router::new().route("/statistics", get(statistics))
 }
 
-/// The spans that can be chosen: value, label, days back (0 = all).
-const SPANS: [(&str, &str, u64); 4] =
-    [("30", "30 days", 30), ("90", "90 days", 90), ("365", "A year", 365), ("all", "All times", 0)];
+/// The spans that can be chosen: value, label, words, days back (0 = all).
+const SPANS: [(&str, &str, &str, u64); 4] = [
+    ("30", "30 days", "in the last 30 days", 30),
+    ("90", "90 days", "in the last 90 days", 90),
+    ("365", "A year", "in the last 365 days", 365),
+    ("all", "All times", "since the beginning", 0),
+];
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -72,7 +76,7 @@ struct Statistics {
     rows: Vec<Row>,
     totals: [(&'static str, String); 5],
     busiest: Vec<Busy>,
-    since: String,
+    since: &'static str,
     gaps: u64,
 }
 
@@ -97,7 +101,7 @@ async fn statistics(
         })?,
     };
     let today = time::date(viewer.clock.now(), chrono_tz::Tz::UTC);
-    let answer = viewer.readers.ask(move |reader| answer(reader, chosen.2, today)).await?;
+    let answer = viewer.readers.ask(move |reader| answer(reader, chosen.3, today)).await?;
     let line = answer.span.map(|(from, to)| Timeline::new(from, to, Unit::fitting(from, to), &answer.days));
     let href = |slot: &Slot| links::with("/", &[("from", &slot.from.to_string()), ("to", &slot.to.to_string())]);
     let most = answer.busiest.iter().map(|one| one.messages).max().unwrap_or(0).max(1);
@@ -124,7 +128,7 @@ async fn statistics(
             ("Events", words::count(totals.events)),
         ],
         busiest: answer.busiest.iter().map(|one| Busy::new(one, most, prefs.zone)).collect(),
-        since: chosen.1.to_lowercase(),
+        since: chosen.2,
         shell: Shell::new(&viewer, prefs, "statistics", "Statistics"),
     };
     Ok(html(page, Cache::Ask))

@@ -16,6 +16,7 @@ use crate::archive::reader::ConversationState;
 use crate::export;
 use crate::harmless::one_line;
 use crate::index::query::Calendar;
+use crate::index::snippet::Matcher;
 use crate::index::{self, Scope};
 use crate::model::{ConversationId, Seq, Timestamp};
 use crate::viewer::page::{Cache, PageError, Prefs, Shell, html};
@@ -210,8 +211,12 @@ fn make(
         }
     }
     let now = viewer.clock.now();
-    let hidden: Vec<Group> =
-        Group::ALL.into_iter().filter(|group| asked.hide.split('.').any(|word| word == group.word())).collect();
+    let mut hidden = Group::hidden(&asked.hide);
+    if let Place::At(seq) = place {
+        // Who follows a link to an event wants to see it.
+        let of_event = reader.event(seq)?.and_then(|event| Group::of(event.kind));
+        hidden.retain(|group| Some(*group) != of_event);
+    }
     let stretch = ask::stretch(reader, id, ask::kinds(&hidden), place, PAGE)?;
     let search = Search::new(asked, &prefs, now);
     let context = ask::context(reader, id, &stretch.events, &|message| about(viewer, id, message))?;
@@ -226,21 +231,21 @@ fn make(
     let live = head.conversation.state == ConversationState::Live && stretch.later.is_none();
     let page = Page {
         toggles: toggles(id, asked, &hidden),
-        hidden: words_of(&hidden),
+        hidden: Group::words(&hidden),
         day: asked.day.clone(),
         days_list: jumps(reader, id, &prefs, asked)?,
         formats: formats(id),
         hits: hits(viewer, id, asked, &search, &stretch),
         ways: ways(id, asked, &hidden, &stretch, place),
-        empty: if hidden.is_empty() {
-            "Nothing has happened here yet."
+        empty: if head.conversation.messages == 0 && asked.hide.is_empty() {
+            "Nobody has said anything here yet."
         } else {
-            "Nothing to see here: what happened belongs to what you have hidden."
+            "Nothing to see here: what happened belongs to what is hidden."
         },
         live: live.then(|| {
             links::with(
                 &format!("/conversations/{id}/live"),
-                &[("after", &log_size.to_string()), ("hide", &words_of(&hidden)), ("tz", prefs.zone.name())],
+                &[("after", &log_size.to_string()), ("hide", &Group::words(&hidden)), ("tz", prefs.zone.name())],
             )
         }),
         head: view(&head, &prefs, now),
@@ -276,7 +281,7 @@ fn view(head: &Head, prefs: &Prefs, now: Timestamp) -> HeadView {
         Some(to) if first_day == last_day => {
             format!("{}, {} ({length})", time::day(first_day), time::span(from, Some(to), zone))
         }
-        Some(to) => format!("{} ({length})", time::span(from, Some(to), zone)),
+        Some(to) => format!("{} – {} ({length})", time::date_time(from, zone), time::date_time(to, zone)),
         None => format!("since {} ({length})", time::date_time(from, zone)),
     };
     let people = u64::try_from(conversation.participants.len()).unwrap_or(u64::MAX);
@@ -284,7 +289,7 @@ fn view(head: &Head, prefs: &Prefs, now: Timestamp) -> HeadView {
     HeadView {
         id: conversation.id.to_string(),
         address: links::conversation(&conversation.id),
-        platform: one_line(&conversation.platform),
+        platform: words::platform(&conversation.platform),
         connector: one_line(&conversation.connector),
         title: title(head),
         live: conversation.state == ConversationState::Live,
@@ -300,10 +305,6 @@ fn view(head: &Head, prefs: &Prefs, now: Timestamp) -> HeadView {
     }
 }
 
-fn words_of(hidden: &[Group]) -> String {
-    hidden.iter().map(|group| group.word()).collect::<Vec<_>>().join(".")
-}
-
 fn toggles(id: &ConversationId, asked: &Asked, hidden: &[Group]) -> Vec<Toggle> {
     let toggle = |group: Group| {
         let shown = !hidden.contains(&group);
@@ -317,7 +318,7 @@ fn toggles(id: &ConversationId, asked: &Asked, hidden: &[Group]) -> Vec<Toggle> 
             ("before", &asked.before),
             ("day", &asked.day),
             ("end", &asked.end),
-            ("hide", &words_of(&others)),
+            ("hide", &Group::words(&others)),
             ("q", &asked.q),
         ];
         Toggle { label: group.label(), shown, href: links::with(&links::conversation(id), &same) }
@@ -327,7 +328,7 @@ fn toggles(id: &ConversationId, asked: &Asked, hidden: &[Group]) -> Vec<Toggle> 
 
 fn ways(id: &ConversationId, asked: &Asked, hidden: &[Group], stretch: &Stretch, place: Place) -> Ways {
     let way = |name: &str, value: &str| {
-        links::with(&links::conversation(id), &[(name, value), ("hide", &words_of(hidden)), ("q", &asked.q)])
+        links::with(&links::conversation(id), &[(name, value), ("hide", &Group::words(hidden)), ("q", &asked.q)])
     };
     Ways {
         first: (place != Place::First && stretch.earlier.is_some()).then(|| way("", "")),
@@ -375,6 +376,7 @@ fn formats(id: &ConversationId) -> Vec<FormatLink> {
 /// What the reader came from a search with.
 struct Search {
     query: Option<index::query::Query>,
+    matcher: Option<Matcher>,
 }
 
 impl Search {
@@ -382,11 +384,12 @@ impl Search {
     fn new(asked: &Asked, prefs: &Prefs, now: Timestamp) -> Search {
         let calendar = Calendar { now, zone: prefs.zone };
         let query = Some(&asked.q).filter(|text| !text.trim().is_empty());
-        Search { query: query.and_then(|text| index::query::parse(text, &calendar).ok()) }
+        let query = query.and_then(|text| index::query::parse(text, &calendar).ok());
+        Search { matcher: query.as_ref().map(Matcher::new), query }
     }
 
     fn marks(&self, text: &str) -> Vec<Range<usize>> {
-        self.query.as_ref().map(|query| index::snippet::marks(text, query)).unwrap_or_default()
+        self.matcher.as_ref().map(|matcher| matcher.marks(text)).unwrap_or_default()
     }
 }
 
@@ -433,3 +436,6 @@ fn hits(viewer: &Viewer, id: &ConversationId, asked: &Asked, search: &Search, st
         leave: links::with(&links::conversation(id), &[("at", &asked.at), ("hide", &asked.hide)]),
     })
 }
+
+#[cfg(test)]
+mod tests;

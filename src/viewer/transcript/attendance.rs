@@ -6,7 +6,6 @@ use chrono_tz::Tz;
 
 use super::who::Who;
 use crate::archive::reader::{Attendance, Conversation};
-use crate::capture::coverage::Span;
 use crate::model::{Gap, Person, Timestamp};
 use crate::viewer::time;
 
@@ -63,6 +62,7 @@ pub fn attended(conversation: &Conversation, stays: &[Attendance], gaps: &[Gap],
     let open = stays.iter().any(|stay| stay.left_at.is_none()) || conversation.ended_at.is_none();
     let to = if open { now.max(to.unwrap_or(now)) } else { to.unwrap_or(now) }.max(from);
     let line = Line { from: from.micros(), length: (to.micros() - from.micros()).max(1) };
+    let one_day = time::date(from, zone) == time::date(to, zone);
     let mut by_person: HashMap<&str, Vec<&Attendance>> = HashMap::new();
     for stay in stays {
         by_person.entry(stay.person.id.as_str()).or_default().push(stay);
@@ -72,11 +72,10 @@ pub fn attended(conversation: &Conversation, stays: &[Attendance], gaps: &[Gap],
         Row {
             who: Who::new(person),
             bars: stays.iter().map(|stay| line.bar(stay.joined_at, stay.left_at.unwrap_or(to))).collect(),
-            words: words(stays, zone),
+            words: words(stays, zone, one_day),
             there: stays.iter().any(|stay| stay.left_at.is_none()),
         }
     };
-    let one_day = time::date(from, zone) == time::date(to, zone);
     let label = |at: i64| {
         let at = Timestamp(at);
         if one_day { time::clock(at, zone) } else { time::date_time(at, zone) }
@@ -100,15 +99,19 @@ pub fn present(stays: &[Attendance], at: Timestamp) -> Vec<&Attendance> {
     present
 }
 
-/// Whether messages reached us at a time.
-pub fn covered(spans: &[Span], at: Timestamp) -> bool {
-    spans.iter().any(|span| span.from <= at && span.to.is_none_or(|to| to >= at))
-}
-
-fn words(stays: &[&Attendance], zone: Tz) -> String {
+fn words(stays: &[&Attendance], zone: Tz, one_day: bool) -> String {
     const TOLD: usize = 6;
-    let mut told: Vec<String> =
-        stays.iter().take(TOLD).map(|stay| time::span(stay.joined_at, stay.left_at, zone)).collect();
+    let span = |stay: &&Attendance| match (one_day, stay.left_at) {
+        (true, left) => time::span(stay.joined_at, left, zone),
+        (false, None) => format!("since {}", time::date_time(stay.joined_at, zone)),
+        (false, Some(left)) if time::date(stay.joined_at, zone) == time::date(left, zone) => {
+            format!("{}–{}", time::date_time(stay.joined_at, zone), time::clock(left, zone))
+        }
+        (false, Some(left)) => {
+            format!("{} – {}", time::date_time(stay.joined_at, zone), time::date_time(left, zone))
+        }
+    };
+    let mut told: Vec<String> = stays.iter().take(TOLD).map(span).collect();
     if stays.len() > TOLD {
         told.push(format!("and {} more stays", stays.len() - TOLD));
     }

@@ -18,6 +18,7 @@ pub fn formatted(html: &str) -> Option<String> {
     }
     let clean = ammonia::Builder::empty()
         .tags(["a", "b", "strong", "i", "em", "u", "s", "code", "sub", "sup", "br"].into())
+        .generic_attributes(std::collections::HashSet::new())
         .tag_attributes([("a", ["href"].into())].into())
         .clean_content_tags(["script", "style", "title", "template"].into())
         .url_schemes(["http", "https", "mailto", "sip", "sips", "tel"].into())

@@ -134,7 +134,8 @@ fn links(text: &str) -> Vec<(Range<usize>, String, Option<String>)> {
             let name = scheme.find(':').unwrap_or_default();
             let start = colon.checked_sub(name)?;
             let there = bytes.get(start..start + scheme.len())?.eq_ignore_ascii_case(scheme.as_bytes());
-            let alone = text[..start].chars().next_back().is_none_or(|before| !before.is_alphanumeric());
+            // Scripts without blanks put an address right behind a word.
+            let alone = start == 0 || !bytes[start - 1].is_ascii_alphanumeric();
             (there && alone && start >= from).then_some((start, start + scheme.len()))
         });
         from = colon + 1;
@@ -216,8 +217,9 @@ mod tests {
         let text =
             "see (https://contoso.com/a_(b)), mailto:a@b.c, sip:bob@contoso.com; tel:+49.30 or 见https://x.y/天气。好";
         let found: Vec<String> = linked(text).into_iter().map(|(typed, ..)| typed).collect();
-        let wanted = ["https://contoso.com/a_(b)", "mailto:a@b.c", "sip:bob@contoso.com", "tel:+49.30"];
-        assert_eq!(found, wanted, "an address in the middle of a word is none");
+        let wanted =
+            ["https://contoso.com/a_(b)", "mailto:a@b.c", "sip:bob@contoso.com", "tel:+49.30", "https://x.y/天气"];
+        assert_eq!(found, wanted);
         assert_eq!(linked("天气 https://x.y/天气。好")[0].1, "https://x.y/%E5%A4%A9%E6%B0%94");
     }
 

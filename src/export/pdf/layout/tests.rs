@@ -83,3 +83,13 @@ fn figures_stand_as_if_laid_out() {
         assert_eq!(ids(&slow), ids(&fast));
     }
 }
+
+#[test]
+fn a_letter_that_no_font_joins_is_shown_by_number() {
+    // A skin tone on an Arabic letter: one cluster of two fonts, inside a ligature.
+    for text in ["لا\u{1f3fd}اا", "ا\u{1f3fd}", "ش\u{fe0f}\u{200d}ا"] {
+        for line in lines(text, 200.0) {
+            assert!(line.glyphs.iter().all(|glyph| glyph.id != 0), "{}", line.text);
+        }
+    }
+}
