@@ -43,8 +43,10 @@ use crate::index::Index;
 /// Connections at a time.
 const CONNECTIONS: usize = 512;
 
-/// Time without a byte in either direction after which a connection is closed; event streams must say something more often.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(75);
+/// Time in which nothing of an answer goes out, after which a connection is closed: longer than an answer may take to begin,
+/// and event streams must say something more often.
+const PATIENCE: listen::Patience =
+    listen::Patience { idle: std::time::Duration::from_secs(75), crowded: std::time::Duration::from_secs(5) };
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -190,7 +192,7 @@ pub async fn serve_router(
     router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
+    let listener = listen::Limited::new(listener, CONNECTIONS, PATIENCE);
     let closing = Arc::clone(&viewer);
     let stop = async move {
         stop.await;
