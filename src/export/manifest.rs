@@ -39,6 +39,16 @@ impl Trust {
     pub fn size(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |(size, _)| *size)
     }
+
+    /// The signed checkpoint, as text.
+    pub fn checkpoint(&self) -> Option<&str> {
+        self.checkpoint.as_ref().map(|(_, text)| text.as_str())
+    }
+
+    /// The key that its signature can be checked with, if the archive has it.
+    pub fn public_key(&self) -> Option<&str> {
+        self.public_key.as_deref()
+    }
 }
 
 /// What is in the record, or should be, and not in the files of this export.

@@ -295,7 +295,7 @@ impl Documents {
                     if let (Some(today), false) = (&today, matches!(block, Block::Day(_))) {
                         pages.heading(&format!("{today} (continued)"));
                     }
-                    pages.from_here();
+                    pages.begin_here();
                 }
                 pages.block(&block);
                 blocks += 1;
