@@ -305,7 +305,8 @@ pub(super) fn shown_part(source: &Source<'_>) -> Vec<(&'static str, String)> {
     let selection = source.selection();
     let mut facts = Vec::new();
     let full = |at: Timestamp| Moment::of(at, source.zone()).full;
-    facts.extend(selection.begins().map(|since| ("Only from", format!("{}; earlier events are left out", full(since)))));
+    facts
+        .extend(selection.begins().map(|since| ("Only from", format!("{}; earlier events are left out", full(since)))));
     facts.extend(selection.until.map(|until| ("Only until", format!("{}; later events are left out", full(until)))));
     if let Some(search) = &selection.search {
         facts.push((
