@@ -82,7 +82,7 @@ struct Row<'h> {
     snippet: String,
     score: f32,
     standing: Standing,
-    /// Not `subject`: that is the event's own.
+    /// The conversation's; an event that tells a subject has a `subject` of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     conversation_subject: Option<&'h str>,
     #[serde(skip_serializing_if = "Option::is_none")]
