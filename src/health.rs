@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::capture::Source;
 use crate::connector::{Health, HealthState};
+use crate::index::{self, Index};
 use meter::{Meter, Page};
 
 /// What the pages are made from.
@@ -30,6 +31,8 @@ pub struct Vitals {
     pub log_size: watch::Receiver<u64>,
     /// What has passed into the archive.
     pub meter: Arc<Meter>,
+    /// The search index, where one is kept.
+    pub index: Option<Index>,
 }
 
 impl Vitals {
@@ -130,6 +133,20 @@ async fn metrics(State(vitals): State<Vitals>) -> Response {
             page.sample(&format!("greffier_connector_state{{{labels}}}"), u8::from(now == state));
         }
     }
+    if let Some(index) = &vitals.index {
+        let status = index.status();
+        page.gauge("greffier_index_reached", "Newest seq that can be found.", status.reached.0);
+        page.family("greffier_index_state", "gauge", "1 for what the search index is doing, 0 for the rest.");
+        let now = match status.state {
+            index::State::Following | index::State::Resting => "following",
+            index::State::CatchingUp { .. } => "catching up",
+            index::State::Rebuilding { .. } => "rebuilding",
+            index::State::Waiting => "waiting",
+        };
+        for state in ["following", "catching up", "rebuilding", "waiting"] {
+            page.sample(&format!("greffier_index_state{{state=\"{state}\"}}"), u8::from(now == state));
+        }
+    }
     vitals.meter.render(&mut page);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.into_text()).into_response()
 }
@@ -188,7 +205,7 @@ mod tests {
         let health = Arc::new(Health::default());
         let source = Source { connector: "s\"fb".into(), platform: "ucwa".into() };
         let connectors = vec![(source, Arc::clone(&health))];
-        (Vitals { connectors, log_size, meter: Arc::default() }, health, log)
+        (Vitals { connectors, log_size, meter: Arc::default(), index: None }, health, log)
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod assets;
+mod download;
 pub mod guard;
 pub mod links;
 pub mod listen;
@@ -103,7 +104,7 @@ impl Viewer {
             options,
             admission,
             streams: live::Streams::default(),
-            downloads: Arc::new(Semaphore::new(pages::export::DOWNLOADS)),
+            downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
         }
     }
 
@@ -122,7 +123,7 @@ impl Viewer {
         let readers = Readers::open(path, Self::READERS)?;
         let size = crate::archive::Reader::open(path)?.log_size()?;
         let (_, log_size) = watch::channel(size);
-        let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default() };
+        let vitals = Vitals { connectors: Vec::new(), log_size, meter: Arc::default(), index: None };
         let viewer = Viewer::new(readers, vitals, clock, options);
         Ok(match Index::open(&Layout::of(path)) {
             Ok(index) => viewer.with_index(index),
@@ -142,10 +143,15 @@ impl Viewer {
 
 /// Every page with its guards, and the recorder's health beside them (which keeps its own, stricter ones).
 pub fn router(viewer: Arc<Viewer>) -> Router {
+    router_with(viewer, Router::new())
+}
+
+/// The same with further pages, which pass the same guards: what a benchmark compares with, say.
+pub fn router_with(viewer: Arc<Viewer>, more: Router<Arc<Viewer>>) -> Router {
     let health = health::routes(viewer.vitals.clone());
     // Within the same guards; below `/api` errors are JSON.
-    let pages =
-        pages::routes().merge(live::routes()).merge(assets::routes()).merge(api::routes()).fallback(page::not_found);
+    let own = pages::routes().merge(live::routes()).merge(assets::routes()).merge(api::routes());
+    let pages = own.merge(more).fallback(page::not_found);
     // From the inside outwards.
     let guarded = pages
         .layer(from_fn_with_state(Arc::clone(&viewer), guard::admit))
@@ -167,6 +173,20 @@ pub async fn serve(
     viewer: Arc<Viewer>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let router = router(Arc::clone(&viewer));
+    serve_router(listener, viewer, router, stop).await
+}
+
+/// Serves what [`router_with`] made.
+///
+/// # Errors
+/// What the listener's socket says.
+pub async fn serve_router(
+    listener: tokio::net::TcpListener,
+    viewer: Arc<Viewer>,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
     let closing = Arc::clone(&viewer);
     let stop = async move {
@@ -174,7 +194,7 @@ pub async fn serve(
         // Streams would go on for as long as somebody listens.
         closing.streams.close();
     };
-    axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 #[cfg(test)]

@@ -50,8 +50,13 @@ impl Recorder {
         let sink = meter.around(archive.sink());
         let readers = Readers::open(&archive.layout().database, Viewer::READERS)?;
         let supervisor = Supervisor::start(connectors, sink, Arc::clone(&clock), Pauses::default());
-        let vitals = Vitals { connectors: supervisor.watched().to_vec(), log_size: archive.subscribe(), meter };
         let indexer = Indexer::start(archive.layout(), archive.subscribe());
+        let vitals = Vitals {
+            connectors: supervisor.watched().to_vec(),
+            log_size: archive.subscribe(),
+            meter,
+            index: Some(indexer.index()),
+        };
         let background = CancellationToken::new();
         let checkpoints = tokio::spawn(sign_as_it_grows(Arc::clone(&archive), Arc::clone(&signer), background.clone()));
         let index = indexer.index();

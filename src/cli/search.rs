@@ -64,7 +64,7 @@ pub(super) struct Search {
     #[arg(long)]
     facets: bool,
 
-    /// One JSON object per hit: the event (version 1) with snippet, score, standing, subject, coverage
+    /// One JSON object per hit: the event (version 1) with snippet, score, standing, conversation_subject, coverage
     #[arg(long)]
     json: bool,
 
@@ -81,8 +81,9 @@ struct Row<'h> {
     snippet: String,
     score: f32,
     standing: Standing,
+    /// Not `subject`: that is the event's own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'h str>,
+    conversation_subject: Option<&'h str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
 }
@@ -176,7 +177,7 @@ impl Row<'_> {
             snippet: hit.snippet.to_html(),
             score: hit.score,
             standing: hit.standing,
-            subject: hit.subject.as_deref(),
+            conversation_subject: hit.subject.as_deref(),
             coverage: hit.coverage,
         }
     }

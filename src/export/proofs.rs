@@ -4,46 +4,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Write;
 
-use serde::Serialize;
-
 use super::ExportError;
 use crate::archive::reader::LeafRow;
 use crate::archive::{ArchiveError, Reader};
-use crate::integrity::hex;
 use crate::integrity::merkle::{Hash, Nodes, inclusion_proof};
 use crate::model::Seq;
-
-/// One line of the proofs.
-#[derive(Serialize)]
-struct ProofLine<'a> {
-    seq: u64,
-    origin: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_time: Option<i64>,
-    recorded_at: i64,
-    /// What the event would tell, where the export does not show it as it is.
-    #[serde(flatten)]
-    header: Option<HeaderLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    envelope: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    salt: Option<String>,
-    /// Only where content and salt were erased, or the export does not show the content as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<String>,
-    leaf: String,
-    /// Absent for events that are newer than the checkpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<Vec<String>>,
-}
-
-#[derive(Serialize)]
-struct HeaderLine<'a> {
-    connector: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    conversation: &'a str,
-    kind: &'a str,
-}
 
 /// Writes the proofs of events that come in order of seq.
 pub(super) struct Proofs<'r> {
@@ -51,6 +16,7 @@ pub(super) struct Proofs<'r> {
     leaves: Leaves<'r>,
     nodes: Remembered<'r>,
     of_content: bool,
+    line: Vec<u8>,
 }
 
 impl<'r> Proofs<'r> {
@@ -62,37 +28,105 @@ impl<'r> Proofs<'r> {
             leaves: Leaves { reader, page: Vec::new().into_iter(), limit: 1, last: 0 },
             nodes: Remembered { reader, nodes: RefCell::new(HashMap::new()) },
             of_content,
+            line: Vec::new(),
         })
     }
 
     /// Writes the proof that the event is in the log of the first `size` events.
     pub(super) fn write(&mut self, seq: Seq, size: u64, out: &mut dyn Write) -> Result<(), ExportError> {
-        let row = self.leaves.at(seq)?;
-        let path = match seq.0 <= size {
-            true => Some(inclusion_proof(&self.nodes, seq.0 - 1, size)?.iter().map(|hash| hex(hash)).collect()),
-            false => None,
-        };
-        let salt = row.salt.filter(|_| self.of_content);
-        let header = (!self.of_content).then_some(HeaderLine {
-            connector: &row.connector,
-            conversation: &row.conversation,
-            kind: &row.kind,
-        });
-        let line = ProofLine {
-            seq: row.seq,
-            origin: &self.origin,
-            source_time: row.source_time,
-            recorded_at: row.recorded_at,
-            header,
-            envelope: row.envelope_commitment.map(|hash| hex(&hash)),
-            salt: salt.map(|salt| hex(&salt)),
-            content: salt.is_none().then(|| hex(&row.content_commitment)),
-            leaf: hex(&row.leaf),
-            path,
-        };
-        serde_json::to_writer(&mut *out, &line).map_err(|e| ExportError::output(e.into()))?;
-        out.write_all(b"\n").map_err(ExportError::output)
+        let row = self.leaves.at(seq, &self.nodes)?;
+        let mut line = Line { bytes: std::mem::take(&mut self.line) };
+        line.bytes.clear();
+        line.bytes.push(b'{');
+        line.number("seq", i128::from(row.seq));
+        line.text("origin", &self.origin)?;
+        if let Some(at) = row.source_time {
+            line.number("source_time", at.into());
+        }
+        line.number("recorded_at", row.recorded_at.into());
+        if !self.of_content {
+            line.text("connector", &row.connector)?;
+            if !row.conversation.is_empty() {
+                line.text("conversation", &row.conversation)?;
+            }
+            line.text("kind", &row.kind)?;
+        }
+        if let Some(envelope) = &row.envelope_commitment {
+            line.hash("envelope", envelope);
+        }
+        // Where the content was erased, its salt is gone too.
+        match row.salt.as_ref().filter(|_| self.of_content) {
+            Some(salt) => line.hash("salt", salt),
+            None => line.hash("content", &row.content_commitment),
+        }
+        line.hash("leaf", &row.leaf);
+        // Events that are newer than the checkpoint have no path to it.
+        if seq.0 <= size {
+            line.name("path");
+            line.bytes.push(b'[');
+            for (at, hash) in inclusion_proof(&self.nodes, seq.0 - 1, size)?.iter().enumerate() {
+                if at > 0 {
+                    line.bytes.push(b',');
+                }
+                line.hex(hash);
+            }
+            line.bytes.push(b']');
+        }
+        line.bytes.extend_from_slice(b"}\n");
+        self.line = line.bytes;
+        out.write_all(&self.line).map_err(ExportError::output)
     }
+}
+
+/// One JSON object on a line. Most of it is hexadecimal digits, so it is written by hand.
+struct Line {
+    bytes: Vec<u8>,
+}
+
+impl Line {
+    fn name(&mut self, name: &str) {
+        if self.bytes.len() > 1 {
+            self.bytes.push(b',');
+        }
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+    }
+
+    fn number(&mut self, name: &str, value: i128) {
+        self.name(name);
+        // Writing to memory cannot fail.
+        let _ = write!(self.bytes, "{value}");
+    }
+
+    fn text(&mut self, name: &str, value: &str) -> Result<(), ExportError> {
+        self.name(name);
+        serde_json::to_writer(&mut self.bytes, value).map_err(|e| ExportError::output(e.into()))
+    }
+
+    fn hash(&mut self, name: &str, hash: &Hash) {
+        self.name(name);
+        self.hex(hash);
+    }
+
+    fn hex(&mut self, hash: &Hash) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'"'; 66];
+        for (pair, byte) in text[1..65].as_chunks_mut::<2>().0.iter_mut().zip(hash) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        self.bytes.extend_from_slice(&text);
+    }
+}
+
+/// The line of one event, with its content, towards the log of the first `size` events.
+///
+/// # Errors
+/// The archive cannot be read, or has no such event.
+pub(crate) fn line(reader: &Reader, seq: Seq, size: u64) -> Result<Box<serde_json::value::RawValue>, ExportError> {
+    let mut line = Vec::new();
+    Proofs::new(reader, true)?.write(seq, size, &mut line)?;
+    serde_json::from_slice(&line).map_err(|error| ExportError::output(error.into()))
 }
 
 /// Leaf rows by seq: read one by one while they lie apart, in growing pages while they follow each other.
@@ -104,11 +138,16 @@ struct Leaves<'r> {
 }
 
 impl Leaves<'_> {
-    fn at(&mut self, seq: Seq) -> Result<LeafRow, ExportError> {
-        self.limit = if seq.0 == self.last + 1 { (self.limit * 2).min(256) } else { 1 };
+    fn at(&mut self, seq: Seq, nodes: &Remembered<'_>) -> Result<LeafRow, ExportError> {
+        let is_next = seq.0 == self.last + 1;
         self.last = seq.0;
         if self.page.as_slice().first().is_none_or(|row| row.seq != seq.0) {
-            self.page = self.reader.leaves(seq, self.limit)?.into_iter();
+            self.limit = if is_next { (self.limit * 2).min(PAGE) } else { 1 };
+            let page = self.reader.bare_leaves(seq, self.limit)?;
+            if page.len() > 16 {
+                nodes.prepare(&page)?;
+            }
+            self.page = page.into_iter();
         }
         let missing = ArchiveError::Broken {
             table: "event",
@@ -119,10 +158,34 @@ impl Leaves<'_> {
     }
 }
 
+/// Leaves that are read at once.
+const PAGE: usize = 512;
+
 /// Nodes of the tree, remembered: neighbours share most of their path.
 struct Remembered<'r> {
     reader: &'r Reader,
     nodes: RefCell<HashMap<(u8, u64), Hash>>,
+}
+
+impl Remembered<'_> {
+    /// Reads the nodes above a page of leaves level by level, instead of one by one when they are asked for.
+    fn prepare(&self, page: &[LeafRow]) -> Result<(), ArchiveError> {
+        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
+        let mut nodes = self.nodes.borrow_mut();
+        if nodes.len() >= 16 * PAGE {
+            nodes.clear();
+        }
+        nodes.extend(page.iter().map(|row| ((0, row.seq - 1), row.leaf)));
+        for level in 1..=PAGE.ilog2() as u8 {
+            // With a neighbour on either side.
+            let (from, to) = (((first.seq - 1) >> level).saturating_sub(1), ((last.seq - 1) >> level) + 1);
+            let before = from.checked_sub(1).map_or((level - 1, i64::MAX as u64), |index| (level, index));
+            let limit = usize::try_from(to - from + 1).unwrap_or(PAGE);
+            let rows = self.reader.nodes_after(before.0, before.1, limit)?;
+            nodes.extend(rows.into_iter().filter(|row| row.level == level).map(|row| ((level, row.index), row.hash)));
+        }
+        Ok(())
+    }
 }
 
 impl Nodes for Remembered<'_> {
@@ -134,7 +197,7 @@ impl Nodes for Remembered<'_> {
         }
         let hash = self.reader.node(level, index)?;
         let mut nodes = self.nodes.borrow_mut();
-        if nodes.len() >= 4096 {
+        if nodes.len() >= 32 * PAGE {
             nodes.clear();
         }
         nodes.insert((level, index), hash);

@@ -261,6 +261,9 @@ pub(super) fn front(source: &Source<'_>, id: &ConversationId) -> Result<Front, E
     let gaps = reader.gaps_of(id)?;
     let coverage = reader.coverage_of(id)?;
     let record = coverage.as_ref().map_or_else(|| "not known".to_owned(), |coverage| one_line(&coverage.to_string()));
+    // Whether it is complete is said in front of it.
+    let how = record.strip_prefix("incomplete: ").or(record.strip_prefix("complete ")).unwrap_or(&record);
+    let record = format!("{how} (these times are UTC).");
     let people = conversation.participants.iter().map(|person| Presence {
         name: person.name.as_deref().map_or_else(|| one_line(&person.id), one_line),
         id: one_line(&person.id),

@@ -1,5 +1,6 @@
 //! Keeps the index up with the log, and makes it anew.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -168,7 +169,16 @@ impl Follower {
 
     /// Brings the index to this seq. `Ok(true)` = a merge runs, look in again soon.
     fn step(&mut self, target: u64) -> Result<bool, IndexError> {
-        let result = self.try_step(target);
+        let mut result = self.try_step(target);
+        if let Err(error) = &result
+            && error.is_damage()
+            && self.anew.is_none()
+        {
+            // Nothing to wait for: it is made anew at once.
+            self.anew = Some(error.to_string());
+            self.writer = None;
+            result = self.try_step(target);
+        }
         match &result {
             Ok(_) | Err(IndexError::Interrupted) => {
                 self.told = None;
@@ -178,10 +188,9 @@ impl Follower {
                 // After a failure the engine's writer is not to be trusted; the last commit is.
                 self.writer = None;
                 self.archive = None;
+                // Somebody may have removed the whole directory; with a new lock everything is looked at anew.
+                self.lock = None;
                 let text = error.to_string();
-                if error.is_damage() {
-                    self.anew = Some(text.clone());
-                }
                 self.index.inner.tell(State::Waiting, Some(text.clone()));
                 if self.told.as_ref() != Some(&text) {
                     tracing::warn!("search index: {text}; recording goes on, and the index tries again");
@@ -194,6 +203,7 @@ impl Follower {
 
     fn try_step(&mut self, target: u64) -> Result<bool, IndexError> {
         if self.index.inner.suspect.swap(false, Ordering::Relaxed)
+            && self.anew.is_none()
             && let Some(generation) = self.index.inner.current()
         {
             generation.check()?;
@@ -352,13 +362,13 @@ fn cannot_write(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// A directory of our own that nobody else can have made.
+/// A directory of our own that nobody else can have made, or can read: an index knows which words were said.
 fn temporary_directory() -> Result<std::path::PathBuf, IndexError> {
     let base = std::env::temp_dir();
     let pid = std::process::id();
     for turn in 0_u32.. {
         let dir = base.join(format!("greffier-index-{pid}-{turn}"));
-        match std::fs::create_dir(&dir) {
+        match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
             Ok(()) => return Ok(dir),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => {
@@ -367,4 +377,17 @@ fn temporary_directory() -> Result<std::path::PathBuf, IndexError> {
         }
     }
     Err(IndexError::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_temporary_index_is_for_its_maker_alone() {
+        let temporary = Temporary(temporary_directory().unwrap());
+        assert_eq!(std::fs::metadata(&temporary.0).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

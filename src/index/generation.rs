@@ -20,10 +20,10 @@ use crate::archive::Reader;
 use crate::model::Seq;
 
 /// Events of one segment at most while an index is built.
-const CHUNK: u64 = 131_072;
+const CHUNK: u64 = 262_144;
 
 /// Memory of a segment in the making, in bytes; beyond it the segment is written and the next begun.
-const BUDGET: usize = 48_000_000;
+const BUDGET: usize = 60_000_000;
 
 /// Rows after which memory is looked at.
 const LOOK: u64 = 256;
@@ -36,6 +36,9 @@ const FAN_IN: usize = 8;
 
 /// Sizes up to which segments count as of one size, in documents.
 const TIERS: [u32; 5] = [1_000, 8_000, 64_000, 512_000, 4_000_000];
+
+/// Documents of a merged segment at most: a merge of that many takes some seconds, and nothing shorter is worth more.
+const LARGEST: u32 = 4_000_000;
 
 /// An opened generation.
 pub(super) struct Generation {
@@ -340,14 +343,17 @@ fn sizes(snapshot: &Snapshot) -> Vec<(SegmentId, u32)> {
 /// Neighbours that should become one segment, newest first.
 fn due(segments: &[(SegmentId, u32)]) -> Option<Vec<SegmentId>> {
     for limit in TIERS {
-        let mut run: &[(SegmentId, u32)] = &[];
-        for group in segments.split(|(_, docs)| *docs > limit) {
-            if group.len() > run.len() {
-                run = group;
+        for run in segments.split(|(_, docs)| *docs > limit) {
+            // The oldest of a run first: they have stood longest.
+            let mut sum = 0_u32;
+            let fits = |(_, docs): &&(SegmentId, u32)| {
+                sum = sum.saturating_add(*docs);
+                sum <= LARGEST
+            };
+            let many = run.iter().rev().take_while(fits).count();
+            if many >= FAN_IN {
+                return Some(run[run.len() - many..].iter().map(|(id, _)| *id).collect());
             }
-        }
-        if run.len() >= FAN_IN {
-            return Some(run.iter().map(|(id, _)| *id).collect());
         }
     }
     None
@@ -382,6 +388,8 @@ impl Job<'_> {
         let fields = &self.generation.fields;
         // The next seq to be written.
         let mut next = newest;
+        // Down to here it has been told what is done.
+        let mut told = newest;
         let mut failed = None;
         let mut add = |writer: &mut SegmentWriter, document| {
             writer.add_document(AddOperation { opstamp: 0, document }).map_err(|error| failed = Some(error)).is_ok()
@@ -405,7 +413,8 @@ impl Job<'_> {
             }
             next = row.seq - 1;
             if next.is_multiple_of(LOOK) {
-                self.done.fetch_add(LOOK, Ordering::Relaxed);
+                self.done.fetch_add(told - next, Ordering::Relaxed);
+                told = next;
                 interrupted = self.stop.load(Ordering::Relaxed);
                 return !interrupted && writer.mem_usage() < BUDGET;
             }
@@ -429,6 +438,7 @@ impl Job<'_> {
             next = newest - 1;
         }
         let docs = docs.max(1);
+        self.done.fetch_add(told - next, Ordering::Relaxed);
         writer.finalize().map_err(doing)?;
         let meta = segment.with_max_doc(docs).meta().clone();
         meta.untrack_temp_docstore();
@@ -455,5 +465,9 @@ mod tests {
         assert_eq!(due(&apart).map(|ids| ids.len()), Some(9), "at the tier of 64,000 they are neighbours");
         let large = segments(&[131_072; 8]);
         assert_eq!(due(&large).map(|ids| ids.len()), Some(8));
+        let larger = segments(&[262_144; 40]);
+        let oldest: Vec<SegmentId> = larger[25..].iter().map(|(id, _)| *id).collect();
+        assert_eq!(due(&larger), Some(oldest), "no more than four million together");
+        assert_eq!(due(&segments(&[3_900_000; 30])), None);
     }
 }

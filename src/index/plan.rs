@@ -14,7 +14,7 @@ use super::generation::Generation;
 use super::query::{Filter, Node, Words};
 use super::schema::{self, Fields, kind_number};
 use super::segments::{BLOCK, Segment, Snapshot};
-use super::slots::{Check, CheckQuery, MakeCheck, SlotsQuery};
+use super::slots::{Check, CheckQuery, MakeCheck, SlotsQuery, Steady};
 use super::{IndexError, Scope};
 use crate::model::Kind;
 
@@ -110,14 +110,6 @@ impl Part {
     fn nothing() -> Part {
         Part::filter(EmptyQuery)
     }
-
-    /// What it finds, adding nothing to a score.
-    fn unscored(self) -> Box<dyn Query> {
-        match self.ranks {
-            true => Box::new(ConstScoreQuery::new(self.query, 0.0)),
-            false => self.query,
-        }
-    }
 }
 
 struct Planner<'s> {
@@ -184,7 +176,7 @@ impl Planner<'_> {
         }
         let ranks = all.ranks;
         let mut clauses = vec![(Occur::Must, all.query)];
-        clauses.extend(without.into_iter().map(|part| (Occur::MustNot, part.unscored())));
+        clauses.extend(without.into_iter().map(|part| (Occur::MustNot, Box::new(Steady(part.query)) as _)));
         Part::words(BooleanQuery::new(clauses), ranks)
     }
 

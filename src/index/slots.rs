@@ -164,6 +164,71 @@ fn in_a_row(
     Ok(docs)
 }
 
+/// The same documents, by a walk that any target may be asked of: what is excluded is asked out of turn, which the
+/// engine's phrases do not bear.
+#[derive(Debug)]
+pub(super) struct Steady(pub(super) Box<dyn Query>);
+
+impl Clone for Steady {
+    fn clone(&self) -> Self {
+        Steady(self.0.box_clone())
+    }
+}
+
+impl Query for Steady {
+    fn weight(&self, scoring: EnableScoring<'_>) -> tantivy::Result<Box<dyn Weight>> {
+        let unscored = match &scoring {
+            EnableScoring::Enabled { searcher, .. } => EnableScoring::disabled_from_searcher(searcher),
+            EnableScoring::Disabled { .. } => scoring,
+        };
+        Ok(Box::new(SteadyWeight(self.0.weight(unscored)?)))
+    }
+}
+
+struct SteadyWeight(Box<dyn Weight>);
+
+impl Weight for SteadyWeight {
+    fn scorer(&self, reader: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
+        Ok(Box::new(SteadyScorer(self.0.scorer(reader, boost)?)))
+    }
+
+    fn explain(&self, _: &SegmentReader, doc: DocId) -> tantivy::Result<Explanation> {
+        Err(none(doc))
+    }
+}
+
+struct SteadyScorer(Box<dyn Scorer>);
+
+impl DocSet for SteadyScorer {
+    fn advance(&mut self) -> DocId {
+        self.0.advance()
+    }
+
+    fn seek(&mut self, target: DocId) -> DocId {
+        if self.0.doc() < target { self.0.seek(target) } else { self.0.doc() }
+    }
+
+    // `seek_danger` is the default one, which goes by `doc` and `seek`.
+
+    fn doc(&self) -> DocId {
+        self.0.doc()
+    }
+
+    fn size_hint(&self) -> u32 {
+        self.0.size_hint()
+    }
+
+    fn cost(&self) -> u64 {
+        self.0.cost()
+    }
+}
+
+impl Scorer for SteadyScorer {
+    fn score(&mut self) -> Score {
+        0.0
+    }
+}
+
 /// What a condition says of one segment.
 pub(super) enum Check {
     /// All its documents, or none.

@@ -225,7 +225,8 @@ fn export_to_a_file_comes_whole_and_overwrites_nothing() {
         names.sort();
         names
     };
-    assert_eq!(files("out"), ["out.jsonl", "out.jsonl.manifest.json", "out.jsonl.proofs.jsonl"]);
+    let made = ["out.jsonl", "out.jsonl.README.txt", "out.jsonl.manifest.json", "out.jsonl.proofs.jsonl"];
+    assert_eq!(files("out"), made);
     let ran = place.run(&args);
     assert_eq!((ran.status, ran.stderr.lines().count()), (1, 1), "{}", ran.stderr);
     assert_eq!(place.run(&["verify", "--export", "out.jsonl"]).status, 0);
@@ -238,7 +239,52 @@ fn export_to_a_file_comes_whole_and_overwrites_nothing() {
     let ran = place.run(&["export", "--since", "2030-01-01", "--format", "text", "--output", "none.txt"]);
     assert_eq!(ran.status, 3);
     assert_eq!(files("none"), [""; 0]);
-    assert_eq!(place.run(&["export", "--since", "7d", "--format", "pdf", "--output", "x"]).status, 2);
+    assert_eq!(place.run(&["export", "--since", "7d", "--format", "docx", "--output", "x"]).status, 2);
+    assert_eq!(
+        place.run(&["export", "--since", "7d", "--format", "html", "--zone", "Mars/Base", "--output", "x"]).status,
+        2
+    );
+}
+
+#[test]
+fn export_of_a_search_takes_what_is_found_and_says_how() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| place.run(&[&["export"], arguments].concat());
+    let ran = run(&["--query", "größer", "--format", "jsonl", "--output", "-"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let seqs: Vec<u64> =
+        ran.stdout.lines().map(|line| serde_json::from_str::<Event>(line).expect("event").seq.0).collect();
+    assert_eq!(seqs, [4]);
+    let ran = run(&[
+        "--query",
+        "grosser",
+        "--context",
+        "2",
+        "--zone",
+        "Europe/Berlin",
+        "--format",
+        "html",
+        "--output",
+        "x.zip",
+    ]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    assert_eq!(place.run(&["verify", "--export", "x.zip"]).status, 0);
+    let ran = run(&["--query", "größer", "--format", "html", "--output", "page.html"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let page = std::fs::read_to_string(place.0.path().join("page.html")).expect("page");
+    assert!(page.contains("class=\"hit\"") && page.contains("größer"), "{page}");
+    assert_eq!(place.run(&["verify", "--export", "page.html"]).status, 0);
+    // Nothing found, nothing to read, several files for one stream, and a folder that is not free.
+    assert_eq!(run(&["--query", "unheard", "--format", "jsonl", "--output", "none"]).status, 3);
+    let ran = run(&["--query", "from:", "--format", "jsonl", "--output", "none"]);
+    assert_eq!((ran.status, ran.stderr.contains('^')), (2, true), "{}", ran.stderr);
+    assert_eq!(run(&["--context", "2", "--since", "1d", "--format", "jsonl", "--output", "none"]).status, 2);
+    let ran = run(&["--since", "1970-01-01", "--format", "html", "--output", "-"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("several files"), "{}", ran.stderr);
+    let ran = run(&["--since", "1970-01-01", "--format", "html", "--output", "archive"]);
+    assert!(ran.status == 1 && ran.stderr.contains("not empty"), "{}", ran.stderr);
+    assert!(!place.0.path().join("none").exists());
 }
 
 #[test]
@@ -281,4 +327,20 @@ fn a_backup_is_verified_and_can_be_read_where_it_lies() {
     assert_eq!(place.run(&["verify", "--archive", "copy/archive.db"]).status, 0);
     let again = place.run(&["backup", "copy"]);
     assert_eq!((again.status, again.stderr.lines().count()), (1, 1), "{}", again.stderr);
+}
+
+#[test]
+fn search_rows_are_events_with_names_of_their_own_for_the_rest() {
+    let place = Place::new();
+    let ran = place.run(&["search", "budget", "--json"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let mut subjects = 0;
+    for line in ran.stdout.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(line.matches("\"subject\":").count(), usize::from(row.get("subject").is_some()), "{line}");
+        assert_eq!(row["conversation_subject"], "Budget", "{line}");
+        assert!(row["seq"].is_u64() && row["snippet"].is_string() && row["standing"] == "current", "{line}");
+        subjects += usize::from(row.get("subject").is_some());
+    }
+    assert_eq!(subjects, 1, "the event that tells the subject is found: {}", ran.stdout);
 }

@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod following;
+mod kills;
+mod paging;
 mod support;
 mod words;

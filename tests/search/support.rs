@@ -96,11 +96,15 @@ pub fn answer(index: &Index, reader: &Reader, text: &str) -> Answer {
 
 /// Seqs of hits, rising.
 pub fn found(index: &Index, reader: &Reader, text: &str) -> Vec<u64> {
+    let query = asks(text);
+    let matches = index.matches(&query, &greffier::index::Scope::default()).unwrap();
+    let all: Vec<u64> = matches.map(|seq| seq.unwrap().0).collect();
     let answer = answer(index, reader, text);
     let mut seqs: Vec<u64> = answer.hits.iter().map(|hit| hit.event.seq.0).collect();
     seqs.sort_unstable();
-    assert_eq!(answer.total, seqs.len() as u64, "the total of {text}");
-    seqs
+    assert_eq!(answer.total, all.len() as u64, "the total of {text}");
+    assert!(answer.next.is_some() || seqs == all, "the page of {text}");
+    all
 }
 
 /// Waits until the index has reached a seq.

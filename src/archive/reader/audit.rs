@@ -123,6 +123,13 @@ const LEAF: &str =
     FROM event e LEFT JOIN connector n ON n.id = e.connector LEFT JOIN conversation_id i ON i.number = e.conversation
     LEFT JOIN envelope v ON v.id = e.envelope LEFT JOIN content c ON c.seq = e.seq";
 
+/// The same without contents, which are most of the bytes.
+const BARE_LEAF: &str =
+    "SELECT e.seq, n.name, i.id, e.kind, e.source_time, e.recorded_at, e.envelope, v.commitment, e.content, e.leaf,
+        c.salt, NULL
+    FROM event e LEFT JOIN connector n ON n.id = e.connector LEFT JOIN conversation_id i ON i.number = e.conversation
+    LEFT JOIN envelope v ON v.id = e.envelope LEFT JOIN content c ON c.seq = e.seq";
+
 fn leaf_of(row: &Row<'_>) -> rusqlite::Result<LeafRow> {
     Ok(LeafRow {
         seq: row.get::<_, N>(0)?.0,
@@ -204,9 +211,21 @@ impl Reader {
     /// # Errors
     /// What SQLite says.
     pub fn leaves(&self, from: Seq, limit: usize) -> Result<Vec<LeafRow>, ArchiveError> {
+        self.leaf_rows(LEAF, from, limit)
+    }
+
+    /// As [`Reader::leaves`], without the contents ([`LeafRow::canonical`] is `None`): all that a proof needs.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn bare_leaves(&self, from: Seq, limit: usize) -> Result<Vec<LeafRow>, ArchiveError> {
+        self.leaf_rows(BARE_LEAF, from, limit)
+    }
+
+    fn leaf_rows(&self, columns: &str, from: Seq, limit: usize) -> Result<Vec<LeafRow>, ArchiveError> {
         let read = || -> rusqlite::Result<Vec<LeafRow>> {
-            let mut statement =
-                self.conn.prepare_cached(&format!("{LEAF} WHERE e.seq >= ?1 ORDER BY e.seq LIMIT ?2"))?;
+            let sql = format!("{columns} WHERE e.seq >= ?1 ORDER BY e.seq LIMIT ?2");
+            let mut statement = self.conn.prepare_cached(&sql)?;
             let rows = statement.query_map(params![N(from.0), N::of(limit)], leaf_of)?;
             rows.collect()
         };

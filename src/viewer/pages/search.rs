@@ -315,6 +315,7 @@ fn label(field: &str, count: &FacetCount) -> String {
     let month = (field == "on").then(|| format!("{}-01", count.value).parse::<chrono::NaiveDate>().ok()).flatten();
     match month {
         Some(first) => first.format("%B %Y").to_string(),
+        None if field == "platform" => words::platform(&count.value),
         None if count.label.trim().is_empty() => one_line(&count.value),
         None => one_line(&count.label),
     }

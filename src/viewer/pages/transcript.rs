@@ -211,8 +211,12 @@ fn make(
         }
     }
     let now = viewer.clock.now();
-    let hidden: Vec<Group> =
-        Group::ALL.into_iter().filter(|group| asked.hide.split('.').any(|word| word == group.word())).collect();
+    let mut hidden = Group::hidden(&asked.hide);
+    if let Place::At(seq) = place {
+        // Who follows a link to an event wants to see it.
+        let of_event = reader.event(seq)?.and_then(|event| Group::of(event.kind));
+        hidden.retain(|group| Some(*group) != of_event);
+    }
     let stretch = ask::stretch(reader, id, ask::kinds(&hidden), place, PAGE)?;
     let search = Search::new(asked, &prefs, now);
     let context = ask::context(reader, id, &stretch.events, &|message| about(viewer, id, message))?;
@@ -227,21 +231,21 @@ fn make(
     let live = head.conversation.state == ConversationState::Live && stretch.later.is_none();
     let page = Page {
         toggles: toggles(id, asked, &hidden),
-        hidden: words_of(&hidden),
+        hidden: Group::words(&hidden),
         day: asked.day.clone(),
         days_list: jumps(reader, id, &prefs, asked)?,
         formats: formats(id),
         hits: hits(viewer, id, asked, &search, &stretch),
         ways: ways(id, asked, &hidden, &stretch, place),
-        empty: if hidden.is_empty() {
-            "Nothing has happened here yet."
+        empty: if head.conversation.messages == 0 && asked.hide.is_empty() {
+            "Nobody has said anything here yet."
         } else {
-            "Nothing to see here: what happened belongs to what you have hidden."
+            "Nothing to see here: what happened belongs to what is hidden."
         },
         live: live.then(|| {
             links::with(
                 &format!("/conversations/{id}/live"),
-                &[("after", &log_size.to_string()), ("hide", &words_of(&hidden)), ("tz", prefs.zone.name())],
+                &[("after", &log_size.to_string()), ("hide", &Group::words(&hidden)), ("tz", prefs.zone.name())],
             )
         }),
         head: view(&head, &prefs, now),
@@ -285,7 +289,7 @@ fn view(head: &Head, prefs: &Prefs, now: Timestamp) -> HeadView {
     HeadView {
         id: conversation.id.to_string(),
         address: links::conversation(&conversation.id),
-        platform: one_line(&conversation.platform),
+        platform: words::platform(&conversation.platform),
         connector: one_line(&conversation.connector),
         title: title(head),
         live: conversation.state == ConversationState::Live,
@@ -301,10 +305,6 @@ fn view(head: &Head, prefs: &Prefs, now: Timestamp) -> HeadView {
     }
 }
 
-fn words_of(hidden: &[Group]) -> String {
-    hidden.iter().map(|group| group.word()).collect::<Vec<_>>().join(".")
-}
-
 fn toggles(id: &ConversationId, asked: &Asked, hidden: &[Group]) -> Vec<Toggle> {
     let toggle = |group: Group| {
         let shown = !hidden.contains(&group);
@@ -318,7 +318,7 @@ fn toggles(id: &ConversationId, asked: &Asked, hidden: &[Group]) -> Vec<Toggle> 
             ("before", &asked.before),
             ("day", &asked.day),
             ("end", &asked.end),
-            ("hide", &words_of(&others)),
+            ("hide", &Group::words(&others)),
             ("q", &asked.q),
         ];
         Toggle { label: group.label(), shown, href: links::with(&links::conversation(id), &same) }
@@ -328,7 +328,7 @@ fn toggles(id: &ConversationId, asked: &Asked, hidden: &[Group]) -> Vec<Toggle> 
 
 fn ways(id: &ConversationId, asked: &Asked, hidden: &[Group], stretch: &Stretch, place: Place) -> Ways {
     let way = |name: &str, value: &str| {
-        links::with(&links::conversation(id), &[(name, value), ("hide", &words_of(hidden)), ("q", &asked.q)])
+        links::with(&links::conversation(id), &[(name, value), ("hide", &Group::words(hidden)), ("q", &asked.q)])
     };
     Ways {
         first: (place != Place::First && stretch.earlier.is_some()).then(|| way("", "")),

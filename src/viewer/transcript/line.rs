@@ -15,13 +15,35 @@ pub enum Group {
     People,
     /// Invitations, notices, and when recording began and ended.
     Record,
-    /// What happened to the conversation: subject, modalities, sharing, and what has no kind of its own.
+    /// What happened to the conversation: subject, modalities, sharing.
     Context,
+    /// What the platform told that has no kind of its own: of interest to few, so left out unless asked for.
+    Platform,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 3] = [Group::People, Group::Record, Group::Context];
+    pub const ALL: [Group; 4] = [Group::People, Group::Record, Group::Context, Group::Platform];
+
+    /// Left out where an address says nothing.
+    const LEFT_OUT: [Group; 1] = [Group::Platform];
+
+    /// The groups that an address leaves out: `hide=people.record`; nothing at all is `hide=none`.
+    pub fn hidden(text: &str) -> Vec<Group> {
+        if text.is_empty() {
+            return Group::LEFT_OUT.to_vec();
+        }
+        Group::ALL.into_iter().filter(|group| text.split('.').any(|word| word == group.word())).collect()
+    }
+
+    /// The same as an address says it.
+    pub fn words(hidden: &[Group]) -> String {
+        match hidden {
+            [] => "none".to_owned(),
+            hidden if hidden == Group::LEFT_OUT => String::new(),
+            hidden => hidden.iter().map(|group| group.word()).collect::<Vec<_>>().join("."),
+        }
+    }
 
     /// In addresses.
     pub fn word(self) -> &'static str {
@@ -29,6 +51,7 @@ impl Group {
             Group::People => "people",
             Group::Record => "record",
             Group::Context => "context",
+            Group::Platform => "platform",
         }
     }
 
@@ -38,6 +61,7 @@ impl Group {
             Group::People => "Joins and leaves",
             Group::Record => "Notices and recording",
             Group::Context => "Changes and sharing",
+            Group::Platform => "Technical events",
         }
     }
 
@@ -58,8 +82,8 @@ impl Group {
             | Kind::ConversationEnded
             | Kind::ModalityChanged
             | Kind::SharingStarted
-            | Kind::SharingEnded
-            | Kind::PlatformEvent => Some(Group::Context),
+            | Kind::SharingEnded => Some(Group::Context),
+            Kind::PlatformEvent => Some(Group::Platform),
             Kind::MessageSent
             | Kind::MessageEdited
             | Kind::MessageDeleted
