@@ -122,7 +122,7 @@ fn main() {
     peak_memory();
 
     let started = Instant::now();
-    let read = reader.log_between(None, None).map(|event| event.unwrap().seq.0).count();
+    let read = reader.log_between(None, None).inspect(|event| assert!(event.is_ok())).count();
     let baseline = started.elapsed().as_secs_f64();
     let events = read as f64;
     println!("{:<28} {:>10} events/s  ratio   peak memory", "", "");

@@ -31,7 +31,7 @@ fn every_answer_is_as_the_description_says() {
         store.checkpoint(Arc::new(key)).await.expect("signed");
         index::rebuild(&Layout::of(dir.path()), &AtomicBool::new(false), &mut |_, _| ()).expect("an index");
         let readers = Readers::open(dir.path(), Viewer::READERS).expect("readers");
-        let vitals = Vitals { connectors: Vec::new(), log_size: store.subscribe(), meter: Arc::default() };
+        let vitals = Vitals { connectors: Vec::new(), log_size: store.subscribe(), meter: Arc::default(), index: None };
         let viewer = Viewer::new(readers, vitals, clock, Options::default())
             .with_index(index::Index::open(&Layout::of(dir.path())).expect("an index"));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
