@@ -31,6 +31,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::sync::{Semaphore, watch};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -89,8 +90,9 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Connections to the archive that may be asked at the same time.
-    pub const READERS: usize = 8;
+    /// Connections to the archive that may be asked at the same time: few, so that however many people read, the recorder
+    /// finds a processor, and the connections' caches stay small.
+    pub const READERS: usize = 4;
 
     /// A viewer of the archive that a running recorder writes.
     pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
@@ -158,7 +160,8 @@ pub fn router_with(viewer: Arc<Viewer>, more: Router<Arc<Viewer>>) -> Router {
         .layer(CatchPanicLayer::custom(page::panicked))
         .layer(from_fn_with_state(Arc::clone(&viewer), page::explain))
         .layer(from_fn(guard::unchanged))
-        .layer(CompressionLayer::new())
+        // Pages are made for each request: more effort would cost more time than it saves on the way.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn(guard::headers))
         .layer(from_fn(guard::log));
     guarded.with_state(viewer).merge(health)
