@@ -3,21 +3,18 @@
 //! The archive comes through the real sink. Run: `cargo bench --bench questions`; without `--bench` (as under
 //! `cargo test --benches`) a small archive shows that it works.
 
-use std::sync::Arc;
 use std::time::Instant;
 
+use greffier::archive::ArchiveError;
 use greffier::archive::reader::{
     ConversationFilter, ConversationPosition, ConversationState, Coverage, KindSet, Order, Reader,
 };
-use greffier::archive::{Archive, ArchiveError};
-use greffier::capture::{Append, Captured, DedupeKey, Origin, Source};
-use greffier::clock::SystemClock;
-use greffier::model::{Content, ConversationId, Gap, Kind, Message, Person, Seq, Timestamp};
+use greffier::model::{Kind, Seq, Timestamp};
 
-const T0: i64 = 1_700_000_000_000_000;
-/// From one conversation to the next: ten minutes, so that 100,000 fill two years.
-const APART: i64 = 600_000_000;
-const MESSAGES: usize = 9;
+#[path = "support/large.rs"]
+mod large;
+
+use large::{APART, Shape, T0, id};
 
 fn main() {
     let full = std::env::args().any(|a| a == "--bench");
@@ -25,7 +22,8 @@ fn main() {
     let dir = tempfile::tempdir().expect("directory");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     let start = Instant::now();
-    runtime.block_on(fill(dir.path(), conversations, long));
+    let shape = Shape { conversations, messages: 9, long };
+    runtime.block_on(large::fill(dir.path(), &shape));
     println!("filled in {:.1} s", start.elapsed().as_secs_f64());
     let reader = Reader::open(dir.path()).expect("reader");
     questions(&reader, conversations, rounds).expect("answers");
@@ -105,74 +103,4 @@ fn questions(reader: &Reader, conversations: usize, rounds: usize) -> Result<(),
         reader.people_matching("nowhere", None, 50).map(|p| p.len())
     })?;
     time("names of a person", &mut || reader.names_of("sip:everybody@contoso.com").map(|n| n.len()))
-}
-
-fn id(n: usize) -> ConversationId {
-    let mut bytes = [0; 10];
-    bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
-    ConversationId::new(Timestamp(T0), bytes)
-}
-
-fn event(n: usize, key: &str, kind: Kind, at: i64, content: Content) -> Captured {
-    Captured {
-        origin: Origin::Recorder,
-        conversation: Some(id(n)),
-        kind,
-        source_time: Some(Timestamp(at)),
-        dedupe: DedupeKey(format!("{kind}|app|{n}|{key}|{}", at / 1000)),
-        content,
-    }
-}
-
-fn says(n: usize, m: usize, at: i64) -> Captured {
-    let who = if m.is_multiple_of(2) { "everybody".to_owned() } else { format!("p{}", (n * 7 + m) % 20_000) };
-    let actor = Person { id: format!("sip:{who}@contoso.com"), name: Some(format!("Person {who}")) };
-    let text = format!("what is said as number {m} of conversation {n} is of the usual length, more or less");
-    let message = Message { id: m.to_string(), text, ..Message::default() };
-    let content = Content { actor: Some(actor), message: Some(message), ..Content::default() };
-    event(n, &m.to_string(), Kind::MessageSent, at, content)
-}
-
-async fn fill(dir: &std::path::Path, conversations: usize, long: usize) {
-    let archive = Archive::open(dir, Arc::new(SystemClock)).expect("archive");
-    let sink = archive.sink();
-    let usual = Source { connector: "sfb".into(), platform: "ucwa".into() };
-    let rare = Source { connector: "rare".into(), platform: "teams".into() };
-    let mut batch = Append::default();
-    for n in 0..conversations {
-        let at = T0 + APART * n as i64;
-        let subject = Some(format!("{} {n}", ["Budget", "Plan", "Review"][n % 3]));
-        batch.events.push(event(n, "s", Kind::ConversationStarted, at, Content { subject, ..Content::default() }));
-        batch.events.push(event(n, "r", Kind::RecordingStarted, at, Content::default()));
-        for m in 0..MESSAGES {
-            batch.events.push(says(n, m, at + 1_000_000 * m as i64));
-        }
-        if n.is_multiple_of(1000) {
-            let gap = Gap { cause: "event channel lost".into(), from: Timestamp(at), to: Timestamp(at + APART) };
-            let content = Content { gap: Some(gap), ..Content::default() };
-            batch.events.push(event(n, "g", Kind::CaptureGap, at, content));
-        }
-        if !n.is_multiple_of(5000) {
-            batch.events.push(event(n, "e", Kind::ConversationEnded, at + APART, Content::default()));
-        }
-        if n.is_multiple_of(9999) {
-            sink.append(&rare, std::mem::take(&mut batch)).await.expect("append");
-        } else if batch.events.len() > 2000 {
-            sink.append(&usual, std::mem::take(&mut batch)).await.expect("append");
-        }
-    }
-    for m in 0..long {
-        batch.events.push(says(conversations, m, T0 + 60_000_000 * m as i64));
-        if m.is_multiple_of(50) {
-            let message = Message { id: m.to_string(), text: "better".into(), ..Message::default() };
-            let content = Content { message: Some(message), ..Content::default() };
-            let at = T0 + 60_000_000 * m as i64 + 1;
-            batch.events.push(event(conversations, &format!("e{m}"), Kind::MessageEdited, at, content));
-        }
-        if batch.events.len() > 2000 {
-            sink.append(&usual, std::mem::take(&mut batch)).await.expect("append");
-        }
-    }
-    sink.append(&usual, batch).await.expect("append");
-    archive.close().await.expect("close");
 }

@@ -39,7 +39,7 @@ pub mod markdown;
 pub mod natives;
 pub mod output;
 pub mod pdf;
-mod proofs;
+pub(crate) mod proofs;
 mod readme;
 pub mod rsmf;
 pub mod seqs;

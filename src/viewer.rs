@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod assets;
+mod download;
 pub mod guard;
 pub mod links;
 pub mod listen;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::sync::{Semaphore, watch};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -41,8 +43,10 @@ use crate::index::Index;
 /// Connections at a time.
 const CONNECTIONS: usize = 512;
 
-/// Time without a byte in either direction after which a connection is closed; event streams must say something more often.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(75);
+/// Time in which nothing of an answer goes out, after which a connection is closed: longer than an answer may take to begin,
+/// and event streams must say something more often.
+const PATIENCE: listen::Patience =
+    listen::Patience { idle: std::time::Duration::from_secs(75), crowded: std::time::Duration::from_secs(5) };
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -88,8 +92,9 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Connections to the archive that may be asked at the same time.
-    pub const READERS: usize = 8;
+    /// Connections to the archive that may be asked at the same time: few, so that however many people read, the recorder
+    /// finds a processor, and the connections' caches stay small.
+    pub const READERS: usize = 4;
 
     /// A viewer of the archive that a running recorder writes.
     pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
@@ -103,7 +108,7 @@ impl Viewer {
             options,
             admission,
             streams: live::Streams::default(),
-            downloads: Arc::new(Semaphore::new(pages::export::DOWNLOADS)),
+            downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
         }
     }
 
@@ -142,17 +147,23 @@ impl Viewer {
 
 /// Every page with its guards, and the recorder's health beside them (which keeps its own, stricter ones).
 pub fn router(viewer: Arc<Viewer>) -> Router {
+    router_with(viewer, Router::new())
+}
+
+/// The same with further pages, which pass the same guards: what a benchmark compares with, say.
+pub fn router_with(viewer: Arc<Viewer>, more: Router<Arc<Viewer>>) -> Router {
     let health = health::routes(viewer.vitals.clone());
     // Within the same guards; below `/api` errors are JSON.
-    let pages =
-        pages::routes().merge(live::routes()).merge(assets::routes()).merge(api::routes()).fallback(page::not_found);
+    let own = pages::routes().merge(live::routes()).merge(assets::routes()).merge(api::routes());
+    let pages = own.merge(more).fallback(page::not_found);
     // From the inside outwards.
     let guarded = pages
         .layer(from_fn_with_state(Arc::clone(&viewer), guard::admit))
         .layer(CatchPanicLayer::custom(page::panicked))
         .layer(from_fn_with_state(Arc::clone(&viewer), page::explain))
         .layer(from_fn(guard::unchanged))
-        .layer(CompressionLayer::new())
+        // Pages are made for each request: more effort would cost more time than it saves on the way.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn(guard::headers))
         .layer(from_fn(guard::log));
     guarded.with_state(viewer).merge(health)
@@ -167,14 +178,28 @@ pub async fn serve(
     viewer: Arc<Viewer>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
+    let router = router(Arc::clone(&viewer));
+    serve_router(listener, viewer, router, stop).await
+}
+
+/// Serves what [`router_with`] made.
+///
+/// # Errors
+/// What the listener's socket says.
+pub async fn serve_router(
+    listener: tokio::net::TcpListener,
+    viewer: Arc<Viewer>,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let listener = listen::Limited::new(listener, CONNECTIONS, PATIENCE);
     let closing = Arc::clone(&viewer);
     let stop = async move {
         stop.await;
         // Streams would go on for as long as somebody listens.
         closing.streams.close();
     };
-    axum::serve(listener, router(viewer)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 #[cfg(test)]

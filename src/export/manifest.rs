@@ -39,6 +39,16 @@ impl Trust {
     pub fn size(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |(size, _)| *size)
     }
+
+    /// The signed checkpoint, as text.
+    pub fn checkpoint(&self) -> Option<&str> {
+        self.checkpoint.as_ref().map(|(_, text)| text.as_str())
+    }
+
+    /// The key that its signature can be checked with, if the archive has it.
+    pub fn public_key(&self) -> Option<&str> {
+        self.public_key.as_deref()
+    }
 }
 
 /// What is in the record, or should be, and not in the files of this export.
@@ -52,7 +62,16 @@ pub(super) fn left_out(source: &Source<'_>, format: &dyn Format, written: &Writt
         });
     }
     left_out.extend(written.left_out.iter().cloned());
-    if written.attachments > 0 {
+    let html = "HTML form of a message";
+    if written.html > 0 && !format.provable() && !left_out.iter().any(|told| told.what == html) {
+        left_out.push(LeftOut {
+            what: html.into(),
+            count: written.html,
+            why: "its plain text is shown; the format jsonl has both forms".into(),
+        });
+    }
+    // Many formats say themselves what they put in the place of files.
+    if written.attachments > 0 && !left_out.iter().any(|told| told.what == "attachment") {
         left_out.push(LeftOut {
             what: "attachment".into(),
             count: written.attachments,

@@ -119,6 +119,16 @@ impl Line {
     }
 }
 
+/// The line of one event, with its content, towards the log of the first `size` events.
+///
+/// # Errors
+/// The archive cannot be read, or has no such event.
+pub(crate) fn line(reader: &Reader, seq: Seq, size: u64) -> Result<Box<serde_json::value::RawValue>, ExportError> {
+    let mut line = Vec::new();
+    Proofs::new(reader, true)?.write(seq, size, &mut line)?;
+    serde_json::from_slice(&line).map_err(|error| ExportError::output(error.into()))
+}
+
 /// Leaf rows by seq: read one by one while they lie apart, in growing pages while they follow each other.
 struct Leaves<'r> {
     reader: &'r Reader,

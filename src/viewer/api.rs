@@ -5,6 +5,8 @@
 
 mod conversations;
 mod events;
+mod export;
+mod live;
 mod people;
 mod record;
 mod search;
@@ -13,19 +15,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::Serialize;
-use utoipa::openapi::{ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use serde::de::DeserializeOwned;
+use utoipa::openapi::{ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Viewer;
 use super::page::{Cache, PageError};
-use crate::model::Timestamp;
+use crate::model::{Seq, Timestamp};
 
 /// Rows of a page where the request does not say.
 const PAGE: usize = 100;
@@ -57,20 +62,79 @@ fn described() -> (Router<Arc<Viewer>>, OpenApi) {
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
         .contact(Some(ContactBuilder::new().name(Some("Greffier")).build()));
     let empty = OpenApiBuilder::new().info(info.build()).build();
-    OpenApiRouter::with_openapi(empty)
+    let (router, mut document) = OpenApiRouter::with_openapi(empty)
         .routes(routes!(conversations::conversations))
         .routes(routes!(conversations::conversation))
         .routes(routes!(conversations::events_of_conversation))
         .routes(routes!(events::events))
         .routes(routes!(events::event))
+        .routes(routes!(events::proof))
+        .routes(routes!(live::live))
         .routes(routes!(search::search))
         .routes(routes!(people::people))
         .routes(routes!(people::person))
         .routes(routes!(record::status))
         .routes(routes!(record::checkpoint))
         .routes(routes!(record::activity))
+        .routes(routes!(record::totals))
         .routes(routes!(record::gaps))
-        .split_for_parts()
+        .routes(routes!(export::formats))
+        .routes(routes!(export::export))
+        .split_for_parts();
+    for operation in document.paths.paths.values_mut().filter_map(|path| path.get.as_mut()) {
+        for (status, response) in &mut operation.responses.responses {
+            // A description is required; where the operation has none of its own, the status says it all.
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                response.description = told(status).into();
+            }
+        }
+    }
+    (router, document)
+}
+
+fn told(status: &str) -> &'static str {
+    match status {
+        "200" => "The answer.",
+        "400" => "A parameter says something that cannot be.",
+        "404" => "There is no such thing.",
+        "503" => "Just now it cannot be done; come again in a moment.",
+        _ => "See the status.",
+    }
+}
+
+/// The parameters of a request. One that is not known is an error: a filter that is spelled wrong and left out would give
+/// more than was asked for.
+struct Given<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Given<T> {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Given<T>, PageError> {
+        let asked = Query::<T>::try_from_uri(&parts.uri).map_err(|refusal| PageError::BadRequest {
+            problem: format!("The parameters cannot be read: {}.", reason(&refusal)),
+            hint: "/api/v1/openapi.json describes them.".into(),
+        })?;
+        Ok(Given(asked.0))
+    }
+}
+
+/// The innermost reason, which names the parameter.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(inner) = error.source() {
+        error = inner;
+    }
+    error.to_string()
+}
+
+/// The seq that an address names.
+fn seq(text: &str) -> Result<Seq, PageError> {
+    text.parse().map(Seq).map_err(|_| PageError::BadRequest {
+        problem: "An event is named by its seq.".into(),
+        hint: "Write its number in the log, such as /api/v1/events/42.".into(),
+    })
 }
 
 /// Why a request failed.
@@ -150,3 +214,6 @@ fn zone(text: Option<&str>, default: Tz) -> Result<Tz, PageError> {
 fn unknown(what: &str, hint: &str) -> PageError {
     PageError::NotFound { what: what.into(), hint: hint.into() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,11 +84,23 @@ struct Asked {
     seq: String,
 }
 
-/// What goes to the browser for one event.
-struct Told {
-    seq: Seq,
-    name: &'static str,
-    data: serde_json::Value,
+/// What goes out for one event.
+pub(super) struct Told {
+    /// Becomes the id.
+    pub(super) seq: Seq,
+    /// Name of the server-sent event.
+    pub(super) name: &'static str,
+    /// What it says.
+    pub(super) data: serde_json::Value,
+}
+
+/// What becomes of who fell far behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// Is told so, and goes on at the end of the log: a page had better be loaded again.
+    Jumps,
+    /// Gets everything all the same.
+    CatchesUp,
 }
 
 async fn list(
@@ -101,7 +113,7 @@ async fn list(
         let data = serde_json::json!({"seq": event.seq, "conversation": conversation, "kind": event.kind});
         Ok(Some(Told { seq: event.seq, name: "happened", data }))
     };
-    stream(viewer, after(&asked, &headers)?, None, tell)
+    stream(viewer, after(&asked, &headers)?, None, Late::Jumps, tell)
 }
 
 async fn conversation(
@@ -125,13 +137,17 @@ async fn conversation(
         }
         said(viewer, reader, &id, event, zone).map(Some)
     };
-    stream(viewer, after(&asked, &headers)?, Some(wanted), tell)
+    stream(viewer, after(&asked, &headers)?, Some(wanted), Late::Jumps, tell)
 }
 
 /// Where a stream begins: where the browser was, or what the page says it holds.
 fn after(asked: &Asked, headers: &HeaderMap) -> Result<Seq, PageError> {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    last.map(Seq).map_or_else(|| seq_of(&asked.after), Ok)
+    last_id(headers).map_or_else(|| seq_of(&asked.after), Ok)
+}
+
+/// What was heard last, from who was cut off.
+pub(super) fn last_id(headers: &HeaderMap) -> Option<Seq> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok().map(Seq)
 }
 
 fn said(viewer: &Viewer, reader: &Reader, id: &ConversationId, event: &Event, zone: Tz) -> Result<Told, PageError> {
@@ -185,10 +201,16 @@ async fn part(
         .await
 }
 
-fn stream(
+/// An answer that tells what `tell` makes of every event after `from`, of one conversation or all, for as long as somebody
+/// listens and the log grows.
+///
+/// # Errors
+/// There are too many already.
+pub(super) fn stream(
     viewer: Arc<Viewer>,
     from: Seq,
     conversation: Option<ConversationId>,
+    late: Late,
     tell: impl Fn(&Viewer, &Reader, &Event) -> Result<Option<Told>, PageError> + Send + Sync + 'static,
 ) -> Result<Response, PageError> {
     // Nothing will ever be told: this answer keeps a browser from asking again.
@@ -206,7 +228,7 @@ fn stream(
         let mut reached = from;
         loop {
             let size = Seq(*log.borrow_and_update());
-            if size.0.saturating_sub(reached.0) > BEHIND {
+            if late == Late::Jumps && size.0.saturating_sub(reached.0) > BEHIND {
                 reached = size;
                 let event = sse::Event::default().id(size.to_string()).event("behind").data("{}");
                 if sender.send(Ok(event)).await.is_err() {

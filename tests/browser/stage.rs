@@ -67,7 +67,8 @@ impl Stage {
         let layout = self.archive().layout();
         let readers = Readers::open(&layout.database, Viewer::READERS).unwrap();
         let index = index::Index::open(layout).unwrap();
-        let vitals = Vitals { connectors: Vec::new(), log_size: self.archive().subscribe(), meter: Arc::default() };
+        let vitals =
+            Vitals { connectors: Vec::new(), log_size: self.archive().subscribe(), meter: Arc::default(), index: None };
         let viewer = Viewer::new(readers, vitals, Arc::clone(&self.clock), Options::default()).with_index(index);
         let (stop, stopped) = oneshot::channel::<()>();
         let listener = self.runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();

@@ -330,6 +330,22 @@ fn a_backup_is_verified_and_can_be_read_where_it_lies() {
 }
 
 #[test]
+fn search_rows_are_events_with_names_of_their_own_for_the_rest() {
+    let place = Place::new();
+    let ran = place.run(&["search", "budget", "--json"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let mut subjects = 0;
+    for line in ran.stdout.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(line.matches("\"subject\":").count(), usize::from(row.get("subject").is_some()), "{line}");
+        assert_eq!(row["conversation_subject"], "Budget", "{line}");
+        assert!(row["seq"].is_u64() && row["snippet"].is_string() && row["standing"] == "current", "{line}");
+        subjects += usize::from(row.get("subject").is_some());
+    }
+    assert_eq!(subjects, 1, "the event that tells the subject is found: {}", ran.stdout);
+}
+
+#[test]
 fn search_finds_tells_where_and_says_how_whole_the_record_is() {
     let dir = tempfile::tempdir().expect("folder");
     archive(dir.path());

@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Failure, json, limit, read, time, unknown};
+use super::{Failure, Given, json, limit, read, time, unknown};
 use crate::archive::Reader;
 use crate::archive::reader::{
-    Conversation, ConversationFilter, ConversationPosition, ConversationState, Coverage, Order, Position,
+    Conversation, ConversationFilter, ConversationPosition, ConversationState, Coverage, KindSet, Order, Position,
 };
 use crate::capture::coverage::Statement;
-use crate::model::{ConversationId, Event, Gap, Person, Seq, Timestamp};
+use crate::model::{ConversationId, Event, Gap, Kind, Person, Seq, Timestamp};
 use crate::viewer::Viewer;
 use crate::viewer::page::PageError;
+use crate::viewer::transcript::ask::{self, Place};
 
 /// Which conversations; everything given must hold.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// Something happened at or after this time (RFC 3339, or a date in UTC).
@@ -91,7 +93,7 @@ pub(super) struct Conversations {
     responses((status = 200, body = Conversations), (status = 400, body = Failure)))]
 pub(super) async fn conversations(
     State(viewer): State<Arc<Viewer>>,
-    Query(asked): Query<Asked>,
+    Given(asked): Given<Asked>,
 ) -> Result<Response, PageError> {
     let (filter, limit) = (asked.filter()?, limit(asked.limit)?);
     let after: Option<ConversationPosition> = read("after", asked.after.as_deref())?;
@@ -165,16 +167,61 @@ pub(super) async fn conversation(
     json(&answer.await?)
 }
 
-/// Which part of a transcript.
+/// Which part of a transcript; at most one of `after`, `before`, `around` and `since`.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Part {
-    /// `time` (default): the order of display; `capture`: by seq.
+    /// `time` (default): the order of display; `capture`: by seq, from the first event on.
     order: Option<String>,
     /// Events at most, 1 to 1000; default 100.
     limit: Option<usize>,
-    /// `next` of the page before.
+    /// `next` of another page: what comes after it.
     after: Option<String>,
+    /// `previous` of another page: what comes before it; `end`: the newest events.
+    before: Option<String>,
+    /// The event of this seq and what happened around it.
+    around: Option<u64>,
+    /// From this time on (RFC 3339, or a date in UTC).
+    since: Option<String>,
+    /// Only these kinds, with commas between them: `message.sent,message.edited`.
+    kinds: Option<String>,
+}
+
+impl Part {
+    fn place(&self) -> Result<Place, PageError> {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        let places = [given(&self.after), given(&self.before), self.around.is_some(), given(&self.since)];
+        if places.into_iter().filter(|given| *given).count() > 1 {
+            return Err(PageError::BadRequest {
+                problem: "Only one of `after`, `before`, `around` and `since` can be given.".into(),
+                hint: "Leave the others out.".into(),
+            });
+        }
+        if let Some(position) = read("after", self.after.as_deref())? {
+            return Ok(Place::After(position));
+        }
+        if self.before.as_deref() == Some("end") {
+            return Ok(Place::Newest);
+        }
+        if let Some(position) = read("before", self.before.as_deref())? {
+            return Ok(Place::Before(position));
+        }
+        if let Some(seq) = self.around {
+            return Ok(Place::At(Seq(seq)));
+        }
+        Ok(time("since", self.since.as_deref())?.map_or(Place::First, Place::From))
+    }
+
+    fn kinds(&self) -> Result<KindSet, PageError> {
+        let Some(text) = self.kinds.as_deref().filter(|text| !text.is_empty()) else { return Ok(KindSet::ALL) };
+        let kinds: Option<Vec<Kind>> =
+            text.split(',').map(|name| Kind::ALL.iter().copied().find(|kind| kind.as_str() == name)).collect();
+        kinds.map(|kinds| KindSet::of(&kinds)).ok_or_else(|| PageError::BadRequest {
+            problem: "`kinds` names a kind of event that there is not.".into(),
+            hint: "Write for example message.sent,message.edited; the document of this interface lists all.".into(),
+        })
+    }
 }
 
 /// A part of a transcript.
@@ -185,6 +232,9 @@ pub(super) struct Transcript {
     /// `after` of the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// `before` of the page before; absent at the beginning, and in order of capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
 }
 
 /// The events of one conversation.
@@ -194,25 +244,35 @@ pub(super) struct Transcript {
 pub(super) async fn events_of_conversation(
     State(viewer): State<Arc<Viewer>>,
     Path(id): Path<String>,
-    Query(part): Query<Part>,
+    Given(part): Given<Part>,
 ) -> Result<Response, PageError> {
     let id = identified(&id)?;
     let limit = limit(part.limit)?;
-    let order = match part.order.as_deref() {
-        None | Some("" | "time") => Order::Time,
-        Some("capture") => Order::Capture,
-        Some(_) => {
-            return Err(PageError::BadRequest {
-                problem: "`order` is neither time nor capture.".into(),
-                hint: "Leave it out for the order of display.".into(),
-            });
-        }
+    let (place, kinds) = (part.place()?, part.kinds()?);
+    let wrong = |problem: &str, hint: &str| PageError::BadRequest { problem: problem.into(), hint: hint.into() };
+    let by_capture = match part.order.as_deref() {
+        None | Some("" | "time") => false,
+        Some("capture") => true,
+        Some(_) => return Err(wrong("`order` is neither time nor capture.", "Leave it out for the order of display.")),
     };
-    let after: Option<Position> = read("after", part.after.as_deref())?;
+    if by_capture && (kinds != KindSet::ALL || !matches!(place, Place::First | Place::After(_))) {
+        return Err(wrong("In order of capture there is only `after`.", "Leave `order` out."));
+    }
     let answer = viewer.readers.ask(move |reader: &Reader| -> Result<Transcript, PageError> {
         reader.conversation(&id)?.ok_or_else(none)?;
-        let page = reader.events_of_conversation(&id, order, after, limit)?;
-        Ok(Transcript { events: page.rows, next: page.next.map(|next| next.to_string()) })
+        let text = |position: Option<Position>| position.map(|position| position.to_string());
+        if by_capture {
+            let after = if let Place::After(position) = place { Some(position) } else { None };
+            let page = reader.events_of_conversation(&id, Order::Capture, after, limit)?;
+            return Ok(Transcript { events: page.rows, next: text(page.next), previous: None });
+        }
+        if let Place::At(seq) = place
+            && reader.position_of(seq)?.is_none_or(|(there, _)| there != id)
+        {
+            return Err(unknown("This conversation has no such event.", "/api/v1/events/{seq} tells where it is."));
+        }
+        let stretch = ask::stretch(reader, &id, kinds, place, limit)?;
+        Ok(Transcript { events: stretch.events, next: text(stretch.later), previous: text(stretch.earlier) })
     });
     json(&answer.await?)
 }

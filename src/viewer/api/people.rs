@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Failure, json, limit, unknown};
+use super::{Failure, Given, json, limit, unknown};
 use crate::archive::reader::{NameRow, PersonRow};
 use crate::viewer::Viewer;
 use crate::viewer::page::PageError;
 
 /// Which people.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// Id or a name contains this.
@@ -39,7 +40,7 @@ pub(super) struct People {
     responses((status = 200, body = People), (status = 400, body = Failure)))]
 pub(super) async fn people(
     State(viewer): State<Arc<Viewer>>,
-    Query(asked): Query<Asked>,
+    Given(asked): Given<Asked>,
 ) -> Result<Response, PageError> {
     let limit = limit(asked.limit)?;
     let answer = viewer.readers.ask(move |reader| -> Result<People, PageError> {

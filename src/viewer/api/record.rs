@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::conversations::GapRow;
-use super::{Failure, json, limit, time, unknown};
-use crate::archive::reader::ConversationFilter;
+use super::{Failure, Given, json, limit, time, unknown};
+use crate::archive::reader::{Conversation, ConversationFilter};
+use crate::capture::Source;
+use crate::connector::{Health, HealthState};
 use crate::model::{Seq, Timestamp};
 use crate::viewer::Viewer;
 use crate::viewer::page::PageError;
@@ -23,20 +25,50 @@ pub(super) struct Status {
     created_at: Timestamp,
     /// Number of events in the log.
     log_size: u64,
-    /// Events up to this seq can be searched.
-    searchable_to: Seq,
+    /// Events up to this seq can be searched; 0 = none yet.
+    searchable_to: u64,
     /// Size of the log at the newest signed checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_to: Option<u64>,
     /// Why the recorder is not ready; empty = it is.
     not_ready: Vec<String>,
+    /// What it is connected to.
+    connectors: Vec<Connector>,
+}
+
+/// A connector of the running recorder.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Connector {
+    /// Its name.
+    name: String,
+    /// Its kind: `ucwa`, `teams` …
+    platform: String,
+    /// `connecting`, `listening`, `alarm` (needs a person) or `stopped`.
+    state: &'static str,
+    /// The last trouble.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+}
+
+impl Connector {
+    fn of((source, health): &(Source, Arc<Health>)) -> Connector {
+        let state = match health.state() {
+            HealthState::Connecting => "connecting",
+            HealthState::Listening => "listening",
+            HealthState::Alarm => "alarm",
+            HealthState::Stopped => "stopped",
+        };
+        let (name, platform) = (source.connector.clone(), source.platform.clone());
+        Connector { name, platform, state, trouble: health.alarm_text() }
+    }
 }
 
 /// Size and state of the record.
 #[utoipa::path(get, path = "/api/v1/status", tag = "record", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(viewer): State<Arc<Viewer>>) -> Result<Response, PageError> {
     let not_ready = viewer.vitals.not_ready();
-    let searchable_to = viewer.index.as_ref().map_or(Seq(0), |index| index.reached());
+    let connectors = viewer.vitals.connectors.iter().map(Connector::of).collect();
+    let searchable_to = viewer.index.as_ref().map_or(0, |index| index.reached().0);
     let answer = viewer.readers.ask(move |reader| -> Result<Status, PageError> {
         Ok(Status {
             origin: reader.origin()?,
@@ -45,6 +77,7 @@ pub(super) async fn status(State(viewer): State<Arc<Viewer>>) -> Result<Response
             searchable_to,
             signed_to: reader.latest_checkpoint()?.map(|checkpoint| checkpoint.size),
             not_ready,
+            connectors,
         })
     });
     json(&answer.await?)
@@ -77,6 +110,7 @@ pub(super) async fn checkpoint(State(viewer): State<Arc<Viewer>>) -> Result<Resp
 
 /// Which days.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Days {
     /// First day (a date in UTC); default 365 days before `until`.
@@ -119,7 +153,7 @@ const DAY: i64 = 86_400_000_000;
     responses((status = 200, body = Activity), (status = 400, body = Failure)))]
 pub(super) async fn activity(
     State(viewer): State<Arc<Viewer>>,
-    Query(asked): Query<Days>,
+    Given(asked): Given<Days>,
 ) -> Result<Response, PageError> {
     let day = |at: Timestamp| at.micros().div_euclid(DAY);
     let until = day(time("until", asked.until.as_deref())?.unwrap_or_else(|| viewer.clock.now()));
@@ -138,8 +172,59 @@ pub(super) async fn activity(
     json(&Activity { days: days.collect() })
 }
 
+/// The archive in numbers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Numbers {
+    /// Number of events: the size of the log.
+    events: u64,
+    /// Number of messages sent.
+    messages: u64,
+    /// Number of conversations.
+    conversations: u64,
+    /// Conversations that go on.
+    live: u64,
+    /// Conversations whose record is not whole.
+    incomplete: u64,
+    /// Number of gaps stated.
+    gaps: u64,
+    /// People who joined or acted.
+    people: u64,
+    /// Earliest time of an event; absent in an empty archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_at: Option<Timestamp>,
+    /// Latest time of an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_at: Option<Timestamp>,
+    /// Conversations with the most messages.
+    busiest: Vec<Conversation>,
+}
+
+/// The whole archive in numbers, and its busiest conversations.
+#[utoipa::path(get, path = "/api/v1/totals", tag = "record", responses((status = 200, body = Numbers)))]
+pub(super) async fn totals(State(viewer): State<Arc<Viewer>>) -> Result<Response, PageError> {
+    /// Of the busiest conversations.
+    const LISTED: usize = 20;
+    let answer = viewer.readers.ask(move |reader| -> Result<Numbers, PageError> {
+        let totals = reader.totals()?;
+        Ok(Numbers {
+            events: totals.events,
+            messages: totals.messages,
+            conversations: totals.conversations,
+            live: totals.live,
+            incomplete: totals.incomplete,
+            gaps: totals.gaps,
+            people: totals.people,
+            first_at: totals.first_at,
+            last_at: totals.last_at,
+            busiest: reader.busiest(None, LISTED)?,
+        })
+    });
+    json(&answer.await?)
+}
+
 /// Which gaps.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Before {
     /// Gaps stated before this seq: `next` of the page before.
@@ -163,7 +248,7 @@ pub(super) struct Gaps {
     responses((status = 200, body = Gaps), (status = 400, body = Failure)))]
 pub(super) async fn gaps(
     State(viewer): State<Arc<Viewer>>,
-    Query(asked): Query<Before>,
+    Given(asked): Given<Before>,
 ) -> Result<Response, PageError> {
     let limit = limit(asked.limit)?;
     let before = asked.before.map(Seq);

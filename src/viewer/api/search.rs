@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Failure, json, limit, read, zone};
+use super::{Failure, Given, json, limit, read, zone};
 use crate::archive::reader::Coverage;
 use crate::index::query::{self, Calendar};
 use crate::index::{Cursor, Facets, Hit, Request, Sort, Standing};
-use crate::model::{Event, Seq};
+use crate::model::Event;
 use crate::viewer::Viewer;
 use crate::viewer::page::PageError;
 
 /// What is looked for.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// The query, in the language of the search box.
@@ -67,7 +68,7 @@ pub(super) struct Hits {
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     /// Events up to this seq were searched.
-    searched_to: Seq,
+    searched_to: u64,
 }
 
 /// Finds messages, people's coming and going, subjects, attachments.
@@ -75,7 +76,7 @@ pub(super) struct Hits {
     responses((status = 200, body = Hits), (status = 400, body = Failure), (status = 503, body = Failure)))]
 pub(super) async fn search(
     State(viewer): State<Arc<Viewer>>,
-    Query(asked): Query<Asked>,
+    Given(asked): Given<Asked>,
 ) -> Result<Response, PageError> {
     let calendar = Calendar { now: viewer.clock.now(), zone: zone(asked.tz.as_deref(), viewer.options.zone)? };
     let query = query::parse(&asked.q, &calendar).map_err(|error| PageError::BadRequest {
@@ -104,7 +105,7 @@ pub(super) async fn search(
             total: found.total,
             facets: found.facets,
             next: found.next.map(|next| next.to_string()),
-            searched_to: found.reached,
+            searched_to: found.reached.0,
         })
     });
     json(&answer.await?)

@@ -38,7 +38,7 @@ pub(crate) fn person(id: &str, name: &str) -> Person {
 /// Everything that happened in one conversation, in order.
 pub(crate) struct Script {
     conversation: ConversationId,
-    events: Vec<Captured>,
+    pub(crate) events: Vec<Captured>,
 }
 
 impl Script {

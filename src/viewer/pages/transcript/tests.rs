@@ -27,7 +27,7 @@ async fn stage() -> Stage {
         catch_up(&layout, &Arc::new(AtomicBool::new(false)), &mut |_, _| {}).expect("an index")
     });
     let readers = Readers::open(&archive.layout().database, 4).expect("readers");
-    let vitals = Vitals { connectors: Vec::new(), log_size: archive.subscribe(), meter: Arc::default() };
+    let vitals = Vitals { connectors: Vec::new(), log_size: archive.subscribe(), meter: Arc::default(), index: None };
     let index = index.await.expect("no panic");
     let viewer = Viewer::new(readers, vitals, clock(), Options::default()).with_index(index);
     Stage { _dir: dir, archive, sample, viewer: Arc::new(viewer) }
