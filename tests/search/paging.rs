@@ -282,3 +282,55 @@ fn any_query_finds_what_a_naive_search_finds_in_any_order() {
         }
     });
 }
+
+#[tokio::test]
+async fn what_is_skipped_while_ranking_is_never_among_the_best() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(dir.path());
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut said = Vec::new();
+    for n in 0..6_000 {
+        // Lengths and repetitions of all kinds, so that blocks differ in what is best in them.
+        let length = if random.u8(..) < 30 { random.usize(40..400) } else { random.usize(1..15) };
+        let word = |random: &mut fastrand::Rng| match random.u8(..10) {
+            0..3 => "alpha",
+            3..5 => "beta",
+            5 => "gamma",
+            _ => "filler",
+        };
+        let text = (0..length).map(|_| word(&mut random)).collect::<Vec<_>>().join(" ");
+        said.push(says(1, "Alice", &text, n));
+    }
+    // Much that says nothing makes the average length of the segments another.
+    said.extend((0..4_000).map(|n| joins(1, "Bob", n)));
+    random.shuffle(&mut said);
+    for some in said.chunks(2_000) {
+        put(&archive, some.to_vec()).await;
+        ready(dir.path());
+    }
+    archive.close().await.unwrap();
+    let index = ready(dir.path());
+    let reader = Reader::open(dir.path()).unwrap();
+    for text in ["alpha", "gamma", "alpha beta", "alpha gamma beta", "gamma from:alice", "alpha from:alice beta"] {
+        let query = asks(text);
+        let page = |limit, after| {
+            let request = Request { query: &query, sort: Sort::Relevance, limit, after, facets: false };
+            index.search(&reader, &request).unwrap()
+        };
+        let whole: Vec<(f32, u64)> = page(1_000, None).hits.iter().map(|hit| (hit.score, hit.event.seq.0)).collect();
+        assert!(whole.windows(2).all(|two| two[0] > two[1]), "{text}");
+        let (mut after, mut little) = (None, Vec::new());
+        while little.len() < 300 {
+            let answer = page(3, after);
+            little.extend(answer.hits.iter().map(|hit| (hit.score, hit.event.seq.0)));
+            after = Some(answer.next.unwrap());
+        }
+        assert_eq!(little, whole[..little.len()], "{text}");
+        // And every hit is in the order somewhere.
+        let (all, totals) = pages(&index, &reader, &query, Sort::Relevance, 1_000);
+        let mut seqs: Vec<u64> = all.iter().map(|event| event.seq.0).collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, found(&index, &reader, text), "{text}");
+        assert!(totals.iter().all(|total| *total == seqs.len() as u64), "{text}");
+    }
+}
