@@ -142,7 +142,7 @@ async fn measure(dir: &Path, plan: &Plan) {
     let archive = Archive::open(dir, Arc::new(SystemClock)).expect("an archive");
     let indexer = Indexer::start(archive.layout(), archive.subscribe());
     let readers = Readers::open(&archive.layout().database, Viewer::READERS).expect("readers");
-    let vitals = Vitals { connectors: Vec::new(), log_size: archive.subscribe(), meter: Arc::default() };
+    let vitals = Vitals { connectors: Vec::new(), log_size: archive.subscribe(), meter: Arc::default(), index: None };
     let viewer = Viewer::new(readers, vitals, Arc::new(SystemClock), Options::default()).with_index(indexer.index());
     let viewer = Arc::new(viewer);
     let pages = Router::new().route("/trivial", axum::routing::get(trivial));

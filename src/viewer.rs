@@ -31,6 +31,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::sync::{Semaphore, watch};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -42,8 +43,10 @@ use crate::index::Index;
 /// Connections at a time.
 const CONNECTIONS: usize = 512;
 
-/// Time without a byte in either direction after which a connection is closed; event streams must say something more often.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(75);
+/// Time in which nothing of an answer goes out, after which a connection is closed: longer than an answer may take to begin,
+/// and event streams must say something more often.
+const PATIENCE: listen::Patience =
+    listen::Patience { idle: std::time::Duration::from_secs(75), crowded: std::time::Duration::from_secs(5) };
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -89,8 +92,9 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Connections to the archive that may be asked at the same time.
-    pub const READERS: usize = 8;
+    /// Connections to the archive that may be asked at the same time: few, so that however many people read, the recorder
+    /// finds a processor, and the connections' caches stay small.
+    pub const READERS: usize = 4;
 
     /// A viewer of the archive that a running recorder writes.
     pub fn new(readers: Readers, vitals: Vitals, clock: Arc<dyn Clock>, options: Options) -> Viewer {
@@ -158,7 +162,8 @@ pub fn router_with(viewer: Arc<Viewer>, more: Router<Arc<Viewer>>) -> Router {
         .layer(CatchPanicLayer::custom(page::panicked))
         .layer(from_fn_with_state(Arc::clone(&viewer), page::explain))
         .layer(from_fn(guard::unchanged))
-        .layer(CompressionLayer::new())
+        // Pages are made for each request: more effort would cost more time than it saves on the way.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn(guard::headers))
         .layer(from_fn(guard::log));
     guarded.with_state(viewer).merge(health)
@@ -187,7 +192,7 @@ pub async fn serve_router(
     router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let listener = listen::Limited::new(listener, CONNECTIONS, IDLE);
+    let listener = listen::Limited::new(listener, CONNECTIONS, PATIENCE);
     let closing = Arc::clone(&viewer);
     let stop = async move {
         stop.await;

@@ -55,7 +55,7 @@ fn rare(n: usize, m: usize) -> &'static str {
 
 /// What somebody says as number `m` of conversation `n`.
 pub fn says(n: usize, m: usize, at: i64) -> Captured {
-    let who = if m.is_multiple_of(2) { "everybody".to_owned() } else { format!("p{}", (n * 7 + m) % 20_000) };
+    let who = if m.is_multiple_of(2) { "everybody".to_owned() } else { format!("p{}", (n * 7 + m % 16) % 20_000) };
     let actor = Person { id: format!("sip:{who}@contoso.com"), name: Some(format!("Person {who}")) };
     let text =
         format!("what is said as number {m} of conversation {n} is of the usual length, more or less{}", rare(n, m));

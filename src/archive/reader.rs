@@ -95,7 +95,9 @@ impl Reader {
             conn.busy_timeout(std::time::Duration::from_secs(5))?;
             conn.pragma_update(None, "trusted_schema", false)?;
             conn.pragma_update(None, "temp_store", "MEMORY")?;
-            conn.set_prepared_statement_cache_capacity(32);
+            // KiB: upper levels of the large trees, so that a page of a transcript is not read from the file anew each time.
+            conn.pragma_update(None, "cache_size", -8_192)?;
+            conn.set_prepared_statement_cache_capacity(64);
             Ok(())
         };
         set().map_err(|e| ArchiveError::sqlite(doing(), e))?;

@@ -35,7 +35,8 @@ too. Words must all occur; \"exact phrase\", OR, -word, ( ), wor*; from:alice wi
 kind:message platform:ucwa connector:sfb conversation:ID before:2026-11-01 after:7d on:2026-11-20 has:attachment \
 has:link is:edited is:deleted. Case and accents do not count. Dates are UTC.
 
-While a recorder runs, it keeps the index up to date and this reads it; otherwise what is missing is indexed first."
+While a recorder runs, it keeps the index up to date and this reads it; otherwise what is missing is indexed first. What \
+words match in which languages: docs/SEARCH.md."
 )]
 #[command(after_long_help = "Examples:
   greffier search budget
@@ -81,7 +82,7 @@ struct Row<'h> {
     snippet: String,
     score: f32,
     standing: Standing,
-    /// Not `subject`: that is the event's own.
+    /// The conversation's; an event that tells a subject has a `subject` of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     conversation_subject: Option<&'h str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use utoipa::openapi::{ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -62,7 +62,7 @@ fn described() -> (Router<Arc<Viewer>>, OpenApi) {
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
         .contact(Some(ContactBuilder::new().name(Some("Greffier")).build()));
     let empty = OpenApiBuilder::new().info(info.build()).build();
-    OpenApiRouter::with_openapi(empty)
+    let (router, mut document) = OpenApiRouter::with_openapi(empty)
         .routes(routes!(conversations::conversations))
         .routes(routes!(conversations::conversation))
         .routes(routes!(conversations::events_of_conversation))
@@ -80,7 +80,28 @@ fn described() -> (Router<Arc<Viewer>>, OpenApi) {
         .routes(routes!(record::gaps))
         .routes(routes!(export::formats))
         .routes(routes!(export::export))
-        .split_for_parts()
+        .split_for_parts();
+    for operation in document.paths.paths.values_mut().filter_map(|path| path.get.as_mut()) {
+        for (status, response) in &mut operation.responses.responses {
+            // A description is required; where the operation has none of its own, the status says it all.
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                response.description = told(status).into();
+            }
+        }
+    }
+    (router, document)
+}
+
+fn told(status: &str) -> &'static str {
+    match status {
+        "200" => "The answer.",
+        "400" => "A parameter says something that cannot be.",
+        "404" => "There is no such thing.",
+        "503" => "Just now it cannot be done; come again in a moment.",
+        _ => "See the status.",
+    }
 }
 
 /// The parameters of a request. One that is not known is an error: a filter that is spelled wrong and left out would give

@@ -2,10 +2,82 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, Offset, SecondsFormat, TimeZone};
+use chrono::{DateTime, Datelike, Days, NaiveDate, Offset, SecondsFormat, TimeZone, Timelike};
 use chrono_tz::Tz;
 
 use crate::model::Timestamp;
+
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+// A transcript tells hundreds of times: they are written digit by digit, not by a pattern that is read each time.
+
+/// Two digits.
+fn two(text: &mut String, number: u32) {
+    for digit in [number / 10 % 10, number % 10] {
+        text.push(char::from_digit(digit, 10).unwrap_or('0'));
+    }
+}
+
+/// Without leading zeros.
+fn plain(text: &mut String, number: u32) {
+    if number > 9 {
+        two(text, number);
+    } else {
+        text.push(char::from_digit(number, 10).unwrap_or('0'));
+    }
+}
+
+fn push_day(text: &mut String, date: impl Datelike) {
+    text.push_str(DAYS[date.weekday().num_days_from_monday() as usize % 7]);
+    text.push(' ');
+    plain(text, date.day());
+    text.push(' ');
+    text.push_str(MONTHS[date.month0() as usize % 12]);
+    text.push(' ');
+    text.push_str(&date.year().to_string());
+}
+
+fn push_short_day(text: &mut String, date: impl Datelike) {
+    plain(text, date.day());
+    text.push(' ');
+    text.push_str(&MONTHS[date.month0() as usize % 12][..3]);
+    text.push(' ');
+    text.push_str(&date.year().to_string());
+}
+
+fn push_clock(text: &mut String, at: &impl Timelike) {
+    two(text, at.hour());
+    text.push(':');
+    two(text, at.minute());
+}
+
+fn push_clock_seconds(text: &mut String, at: &impl Timelike) {
+    push_clock(text, at);
+    text.push(':');
+    two(text, at.second());
+}
+
+/// Text of at most so many bytes.
+fn told(room: usize, write: impl FnOnce(&mut String)) -> String {
+    let mut text = String::with_capacity(room);
+    write(&mut text);
+    text
+}
 
 /// The point of time on the reader's wall.
 pub fn local(at: Timestamp, zone: Tz) -> DateTime<Tz> {
@@ -14,7 +86,38 @@ pub fn local(at: Timestamp, zone: Tz) -> DateTime<Tz> {
 
 /// For `<time datetime>`: `2026-11-21T10:30:00.123+01:00`.
 pub fn iso(at: Timestamp, zone: Tz) -> String {
-    local(at, zone).to_rfc3339_opts(SecondsFormat::Millis, true)
+    iso_of(&local(at, zone))
+}
+
+fn iso_of(at: &DateTime<Tz>) -> String {
+    let offset = at.offset().fix().local_minus_utc();
+    // Years of other lengths, and offsets with seconds, are rare enough for the general way.
+    if !(0..=9999).contains(&at.year()) || offset % 60 != 0 {
+        return at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    }
+    let year = at.year().unsigned_abs();
+    told(29, |text| {
+        two(text, year / 100);
+        two(text, year % 100);
+        text.push('-');
+        two(text, at.month());
+        text.push('-');
+        two(text, at.day());
+        text.push('T');
+        push_clock_seconds(text, at);
+        let millis = at.nanosecond() / 1_000_000;
+        text.push('.');
+        text.push(char::from_digit(millis / 100 % 10, 10).unwrap_or('0'));
+        two(text, millis % 100);
+        if offset == 0 {
+            return text.push('Z');
+        }
+        text.push(if offset < 0 { '-' } else { '+' });
+        let minutes = offset.unsigned_abs() / 60;
+        two(text, minutes / 60);
+        text.push(':');
+        two(text, minutes % 60);
+    })
 }
 
 /// The calendar day it falls on.
@@ -24,43 +127,68 @@ pub fn date(at: Timestamp, zone: Tz) -> NaiveDate {
 
 /// `Saturday 21 November 2026`.
 pub fn day(date: NaiveDate) -> String {
-    date.format("%A %-d %B %Y").to_string()
+    told(28, |text| push_day(text, date))
 }
 
 /// `21 Nov 2026`.
 pub fn short_day(date: NaiveDate) -> String {
-    date.format("%-d %b %Y").to_string()
+    told(11, |text| push_short_day(text, date))
 }
 
 /// `09:30`.
 pub fn clock(at: Timestamp, zone: Tz) -> String {
-    local(at, zone).format("%H:%M").to_string()
+    told(5, |text| push_clock(text, &local(at, zone)))
 }
 
 /// `09:30:12`.
 pub fn clock_seconds(at: Timestamp, zone: Tz) -> String {
-    local(at, zone).format("%H:%M:%S").to_string()
+    told(8, |text| push_clock_seconds(text, &local(at, zone)))
 }
 
 /// `21 Nov 2026, 09:30`.
 pub fn date_time(at: Timestamp, zone: Tz) -> String {
-    local(at, zone).format("%-d %b %Y, %H:%M").to_string()
+    date_time_of(&local(at, zone))
+}
+
+fn date_time_of(at: &DateTime<Tz>) -> String {
+    told(18, |text| {
+        push_short_day(text, at.date_naive());
+        text.push_str(", ");
+        push_clock(text, at);
+    })
 }
 
 /// `Saturday 21 November 2026, 09:30:12 UTC+01:00`: everything, for titles and for print.
 pub fn full(at: Timestamp, zone: Tz) -> String {
-    format!("{} {}", local(at, zone).format("%A %-d %B %Y, %H:%M:%S"), offset(at, zone))
+    full_of(&local(at, zone))
+}
+
+fn full_of(at: &DateTime<Tz>) -> String {
+    told(52, |text| {
+        push_day(text, at.date_naive());
+        text.push_str(", ");
+        push_clock_seconds(text, at);
+        text.push(' ');
+        push_offset(text, at.offset().fix().local_minus_utc());
+    })
 }
 
 /// Distance from UTC at that time: `UTC+01:00`, or `UTC`.
 pub fn offset(at: Timestamp, zone: Tz) -> String {
     let seconds = zone.offset_from_utc_datetime(&at.to_chrono().naive_utc()).fix().local_minus_utc();
+    told(12, |text| push_offset(text, seconds))
+}
+
+fn push_offset(text: &mut String, seconds: i32) {
+    text.push_str("UTC");
     if seconds == 0 {
-        return "UTC".to_owned();
+        return;
     }
-    let sign = if seconds < 0 { '\u{2212}' } else { '+' };
+    text.push(if seconds < 0 { '\u{2212}' } else { '+' });
     let minutes = seconds.unsigned_abs() / 60;
-    format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    two(text, minutes / 60);
+    text.push(':');
+    two(text, minutes % 60);
 }
 
 /// A length of time: `12 s`, `45 min`, `1 h 05 min`, `3 d 4 h`.
@@ -123,12 +251,13 @@ pub struct Moment {
 impl Moment {
     /// The moment in a zone.
     pub fn new(at: Timestamp, zone: Tz) -> Moment {
+        let local = local(at, zone);
         Moment {
-            iso: iso(at, zone),
-            full: full(at, zone),
-            day: day(date(at, zone)),
-            clock: clock(at, zone),
-            date_time: date_time(at, zone),
+            iso: iso_of(&local),
+            full: full_of(&local),
+            day: day(local.date_naive()),
+            clock: told(5, |text| push_clock(text, &local)),
+            date_time: date_time_of(&local),
         }
     }
 }
@@ -150,6 +279,33 @@ mod tests {
         assert_eq!(offset(at("2026-07-01T00:00:00Z"), Tz::Europe__Berlin), "UTC+02:00");
         assert_eq!(offset(at("2026-07-01T00:00:00Z"), Tz::America__St_Johns), "UTC\u{2212}02:30");
         assert_eq!(iso(at("2026-11-21T23:30:12.345Z"), Tz::UTC), "2026-11-21T23:30:12.345Z");
+    }
+
+    #[test]
+    fn digits_are_those_of_the_patterns() {
+        let zones =
+            [Tz::UTC, Tz::Asia__Kathmandu, Tz::America__St_Johns, Tz::Africa__Monrovia, Tz::Pacific__Kiritimati];
+        // From year -200 to 12,000, at all times of the day.
+        for step in -100_i64..500 {
+            let at = Timestamp(step * 631_139_040_123_457 + step * step * 7_777_777_777);
+            for zone in zones {
+                let wall = local(at, zone);
+                assert_eq!(iso(at, zone), wall.to_rfc3339_opts(SecondsFormat::Millis, true));
+                let told = [day(wall.date_naive()), short_day(wall.date_naive()), date_time(at, zone)];
+                let patterns = ["%A %-d %B ", "%-d %b ", "%-d %b "].map(|pattern| wall.format(pattern).to_string());
+                let year = wall.year();
+                assert_eq!(
+                    told,
+                    [
+                        format!("{}{year}", patterns[0]),
+                        format!("{}{year}", patterns[1]),
+                        format!("{}{year}, {}", patterns[2], wall.format("%H:%M"))
+                    ]
+                );
+                assert_eq!(clock_seconds(at, zone), wall.format("%H:%M:%S").to_string());
+                assert!(full(at, zone).ends_with(&offset(at, zone)));
+            }
+        }
     }
 
     #[test]

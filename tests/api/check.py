@@ -155,7 +155,7 @@ for person in people:
 check(f"{V1}/people/{{id}}", wanted=404, id="nobody")
 for name in ["status", "checkpoint", "totals", "gaps", "formats"]:
     check(f"{V1}/{name}")
-days = check(f"{V1}/activity", {"since": "2026-01-01"})["days"]
+days = check(f"{V1}/activity", {"since": "2026-01-01", "until": "2027-01-01"})["days"]
 assert sum(day["events"] for day in days) == len(log), days
 check(f"{V1}/activity", {"since": "x"}, wanted=400)
 check(f"{V1}/gaps", {"limit": 0}, wanted=400)

@@ -67,9 +67,9 @@ pub(super) async fn event(State(viewer): State<Arc<Viewer>>, Path(seq): Path<Str
     json(&found.ok_or_else(no_event)?)
 }
 
-/// One line of the proofs, as the export writes it.
+/// A line of an export's proofs, as `docs/FORMATS.md` describes it. Only described here: the export writes it.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `export::proofs` writes")]
+#[allow(dead_code, reason = "never made, only described")]
 struct ProofLine {
     /// Position in the log.
     seq: u64,
@@ -83,11 +83,11 @@ struct ProofLine {
     envelope: Option<String>,
     /// Salt of the commitment to the content, hex.
     salt: Option<String>,
-    /// Only where content and salt were erased: the commitment, hex.
+    /// Commitment to the content, hex: only where content and salt were erased.
     content: Option<String>,
     /// Hash of the leaf, hex.
     leaf: String,
-    /// Hashes that lead from the leaf to the root of the checkpoint, hex. Absent for events newer than the checkpoint.
+    /// Hashes that lead from the leaf to the root of the checkpoint, hex; absent for events newer than the checkpoint.
     path: Option<Vec<String>>,
 }
 

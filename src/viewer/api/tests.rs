@@ -428,20 +428,20 @@ fn so_many_exports_at_a_time() {
 /// What a stream says, up to and with the event of this seq: `(id, data)`.
 async fn hear(body: &mut axum::body::BodyDataStream, last: u64) -> Vec<(u64, Value)> {
     use tokio_stream::StreamExt as _;
-    let mut text = String::new();
-    loop {
-        let mut heard = Vec::new();
-        for told in text.split_inclusive("\n\n").filter(|told| told.ends_with("\n\n") && told.contains("data:")) {
-            let field = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
-            assert_eq!(field("event:"), "event");
-            heard.push((field("id:").parse().unwrap(), serde_json::from_str(field("data:")).unwrap()));
-        }
-        if heard.last().is_some_and(|(seq, _)| *seq >= last) {
-            return heard;
-        }
+    let (mut text, mut heard) = (String::new(), Vec::new());
+    while heard.last().is_none_or(|(seq, _)| *seq < last) {
         let piece = body.next().await.expect("the stream goes on").unwrap();
         text.push_str(std::str::from_utf8(&piece).unwrap());
+        while let Some(end) = text.find("\n\n") {
+            let told: String = text.drain(..end + 2).collect();
+            let field = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+            if told.contains("data:") {
+                assert_eq!(field("event:"), "event");
+                heard.push((field("id:").parse().unwrap(), serde_json::from_str(field("data:")).unwrap()));
+            }
+        }
     }
+    heard
 }
 
 #[test]

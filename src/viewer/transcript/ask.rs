@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::line::Group;
 use super::page::{Context, Target, is_change};
-use crate::archive::reader::{Attendance, Conversation, KindSet, Position};
+use crate::archive::reader::{Attendance, Conversation, KindSet, Page, Position};
 use crate::archive::{ArchiveError, Reader};
 use crate::capture::coverage::Statement;
 use crate::model::{ConversationId, Event, Gap, Kind, Seq, Timestamp};
@@ -86,42 +86,64 @@ pub fn stretch(
     limit: usize,
 ) -> Result<Stretch, ArchiveError> {
     let mut kinds = kinds;
-    let after = |kinds, position| reader.events_of_kinds(id, kinds, position, limit).map(|page| page.rows);
-    let before = |kinds, position, limit| reader.events_of_kinds_before(id, kinds, position, limit).map(|p| p.rows);
-    let events = match place {
-        Place::First => after(kinds, None)?,
-        Place::After(position) => after(kinds, Some(position))?,
-        Place::Newest => before(kinds, None, limit)?,
-        Place::Before(position) => before(kinds, Some(position), limit)?,
+    let after = |kinds, position, limit| reader.events_of_kinds(id, kinds, position, limit);
+    let before = |kinds, position, limit| reader.events_of_kinds_before(id, kinds, position, limit);
+    // Whether more follows on the side to which a page was read is known with it.
+    let (events, ends) = match place {
+        Place::First => read_on(after(kinds, None, limit)?),
+        Place::After(position) => read_on(after(kinds, Some(position), limit)?),
+        Place::Newest => read_back(before(kinds, None, limit)?),
+        Place::Before(position) => read_back(before(kinds, Some(position), limit)?),
         Place::From(time) => match reader.position_at(id, time)? {
-            Some(position) => after(kinds, Some(position))?,
-            None => before(kinds, None, limit)?,
+            Some(position) => read_on(after(kinds, Some(position), limit)?),
+            None => read_back(before(kinds, None, limit)?),
         },
         Place::At(seq) => match reader.position_of(seq)? {
             Some((_, position)) => {
                 kinds = reader.event(seq)?.map_or(kinds, |event| kinds.with(event.kind));
-                let mut events = before(kinds, Some(position), limit / 3)?;
-                let rest = limit - events.len();
-                events.extend(reader.events_of_kinds(id, kinds, Some(position.just_before()), rest)?.rows);
-                events
+                let earlier = before(kinds, Some(position), limit / 3)?;
+                let later = after(kinds, Some(position.just_before()), limit - earlier.rows.len())?;
+                // A short page on one side has no room to tell.
+                let ends = Ends { earlier: earlier.next.map(Some), later: Some(later.next) };
+                (earlier.rows.into_iter().chain(later.rows).collect(), ends)
             }
-            None => after(kinds, None)?,
+            None => read_on(after(kinds, None, limit)?),
         },
     };
+    let ends = if place == Place::First { Ends { earlier: Some(None), ..ends } } else { ends };
     let position = |event: Option<&Event>| -> Result<Option<Position>, ArchiveError> {
         let Some(event) = event else { return Ok(None) };
         Ok(reader.position_of(event.seq)?.map(|(_, position)| position))
     };
-    let (first, last) = (position(events.first())?, position(events.last())?);
-    let earlier = match first {
-        Some(first) if !before(kinds, Some(first), 1)?.is_empty() => Some(first),
-        _ => None,
+    let earlier = match ends.earlier {
+        Some(known) => known,
+        None => match position(events.first())? {
+            Some(first) if !before(kinds, Some(first), 1)?.rows.is_empty() => Some(first),
+            _ => None,
+        },
     };
-    let later = match last {
-        Some(last) if !reader.events_of_kinds(id, kinds, Some(last), 1)?.rows.is_empty() => Some(last),
-        _ => None,
+    let later = match ends.later {
+        Some(known) => known,
+        None => match position(events.last())? {
+            Some(last) if !after(kinds, Some(last), 1)?.rows.is_empty() => Some(last),
+            _ => None,
+        },
     };
     Ok(Stretch { events, earlier, later })
+}
+
+/// What a page knows of its ends: `None` = nothing yet, `Some(None)` = there is no more.
+struct Ends {
+    earlier: Option<Option<Position>>,
+    later: Option<Option<Position>>,
+}
+
+fn read_on(page: Page<Event>) -> (Vec<Event>, Ends) {
+    (page.rows, Ends { earlier: None, later: Some(page.next) })
+}
+
+fn read_back(page: Page<Event>) -> (Vec<Event>, Ends) {
+    (page.rows, Ends { earlier: Some(page.next), later: None })
 }
 
 /// What these events need to know of others: later changes of their messages, and the messages they are about. `about` tells
