@@ -204,7 +204,23 @@
     }
   }
 
+  // The head says who is there and whether anything is missing: it must not be older than what stands below it.
+  let renewing;
+  async function renew() {
+    const answer = await fetch(new URL(location.pathname + location.search, location.href));
+    const head = document.querySelector(".t-head");
+    const now = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(".t-head");
+    renewing = undefined;
+    if (!now || head.contains(document.activeElement) || now.innerHTML === head.innerHTML) return;
+    const open = head.querySelector("details")?.open;
+    head.replaceWith(document.adoptNode(now));
+    const list = now.querySelector("details");
+    if (list && open !== undefined) list.open = open;
+  }
+
   function append(told) {
+    // At most every two seconds, however much is said.
+    renewing ??= setTimeout(() => renew().catch(() => { renewing = undefined; }), 2000);
     if (document.getElementById(`e${told.seq}`)) return;
     const changed = told.about && [...days.querySelectorAll(".msg")].find((one) => one.dataset.message === told.about);
     if (changed) {

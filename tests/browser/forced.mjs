@@ -17,6 +17,9 @@ export default async function forced({ facts, open, visit, ok, all }) {
       for (const e of document.querySelectorAll('.mark')) {
         if (!e.textContent.trim()) problems.push('a mark without words');
       }
+      // What is switched on looks other than what is off.
+      const signs = (on) => [...document.querySelectorAll(on ? '.toggle.is-on' : '.toggle:not(.is-on)')].map((e) => getComputedStyle(e, '::before').backgroundColor);
+      if (signs(true).some((sign) => signs(false).includes(sign))) problems.push('switches on and off look the same');
       // Bars are told apart from the ground.
       for (const e of document.querySelectorAll('.bar, .stay-bar, .stay-gap')) {
         if (getComputedStyle(e).fill === getComputedStyle(document.body).backgroundColor) problems.push(`${e.className.baseVal} cannot be seen`);

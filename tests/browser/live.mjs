@@ -21,6 +21,9 @@ export default async function live({ facts, open, ok, all, say }) {
   say('edited');
   await page.locator('.msg.is-deleted', { hasText: 'both of them' }).waitFor({ timeout: 15000 });
   await page.locator('.gap').waitFor({ timeout: 15000 });
+  // The head no longer says that nothing is missing.
+  await page.locator('.t-head .callout-warn', { hasText: 'event channel lost' }).waitFor({ timeout: 15000 });
+  ok(!/Nothing is missing/.test(await page.locator('.t-head').innerText()), 'the head says that nothing is missing, above a gap');
   all('live', await inspect(page));
   all('live', await accessible(page));
   await page.evaluate(() => scrollTo(0, 0));

@@ -299,7 +299,13 @@ fn view(head: &Head, prefs: &Prefs, now: Timestamp) -> HeadView {
         messages: words::plural(conversation.messages, "message"),
         first_day: first_day.to_string(),
         last_day: last_day.to_string(),
-        coverage: coverage::told(&head.coverage, &head.gaps, &conversation.id, zone),
+        coverage: coverage::told(
+            &head.coverage,
+            &head.gaps,
+            conversation.state == ConversationState::Live,
+            &conversation.id,
+            zone,
+        ),
         open: attended.people.len() <= attendance::FIRST,
         attended,
     }

@@ -24,8 +24,8 @@ pub struct Told {
     pub more: usize,
 }
 
-/// The statement in words; its gaps are linked.
-pub fn told(statement: &Statement, gaps: &[(Seq, Gap)], id: &ConversationId, zone: Tz) -> Told {
+/// The statement in words; its gaps are linked. In a conversation that is `live` nothing is said to be final.
+pub fn told(statement: &Statement, gaps: &[(Seq, Gap)], live: bool, id: &ConversationId, zone: Tz) -> Told {
     let span = |from: &Timestamp, to: &Option<Timestamp>| {
         let until = to.map_or_else(|| "now".to_owned(), |to| time::date_time(to, zone));
         format!("{} to {until}", time::date_time(*from, zone))
@@ -64,6 +64,12 @@ pub fn told(statement: &Statement, gaps: &[(Seq, Gap)], id: &ConversationId, zon
                 more,
             }
         }
+        Statement::Never { .. } if live => Told {
+            class: "warn",
+            heading: "Nothing has been recorded so far: messages do not reach the recorder yet".into(),
+            reasons,
+            more,
+        },
         Statement::Never { .. } => Told {
             class: "bad",
             heading: "Nothing was recorded: messages never reached the recorder".into(),
@@ -84,10 +90,10 @@ mod tests {
         let id = ConversationId::new(at(0), [1; 10]);
         let gap = Gap { cause: "event channel lost\u{202e}".into(), from: at(2), to: at(4) };
         let spans = [Span { from: at(0), to: Some(at(60)) }];
-        let shown = told(&statement(&spans, &[], false), &[], &id, Tz::Asia__Tokyo);
+        let shown = told(&statement(&spans, &[], false), &[], false, &id, Tz::Asia__Tokyo);
         assert_eq!(shown.heading, "Complete from 21 Nov 2026, 10:37 to 21 Nov 2026, 11:37. Nothing is missing.");
-        let shown =
-            told(&statement(&spans, std::slice::from_ref(&gap), true), &[(Seq(7), gap.clone())], &id, Tz::Asia__Tokyo);
+        let gaps = [(Seq(7), gap.clone())];
+        let shown = told(&statement(&spans, std::slice::from_ref(&gap), true), &gaps, true, &id, Tz::Asia__Tokyo);
         let reasons: Vec<&str> = shown.reasons.iter().map(|(told, _)| told.as_str()).collect();
         assert_eq!(
             reasons,
@@ -97,6 +103,7 @@ mod tests {
             ]
         );
         assert_eq!(shown.reasons[0].1, Some(links::event(&id, Seq(7))));
-        assert_eq!(told(&statement(&[], &[], true), &[], &id, Tz::UTC).class, "bad");
+        let never = |live| told(&statement(&[], &[], live), &[], live, &id, Tz::UTC);
+        assert_eq!((never(false).class, never(true).class), ("bad", "warn"));
     }
 }
