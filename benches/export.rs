@@ -105,6 +105,14 @@ fn peak_memory() -> f64 {
     kilobytes / 1024.0
 }
 
+/// Processor time of this process so far, in seconds: what a busy machine does not distort.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 fn main() {
     let events: u64 = std::env::var("GREFFIER_BENCH_EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
     let formats = std::env::var("GREFFIER_BENCH_FORMATS").unwrap_or_default();
@@ -121,14 +129,19 @@ fn main() {
     let all = Selection::default();
     peak_memory();
 
+    let mut busy = processor();
     let started = Instant::now();
-    let read = reader.log_between(None, None).map(|event| event.unwrap().seq.0).count();
+    let read = reader.log_between(None, None).inspect(|event| assert!(event.is_ok())).count();
     let baseline = started.elapsed().as_secs_f64();
     let events = read as f64;
-    println!("{:<28} {:>10} events/s  ratio   peak memory", "", "");
-    let say = |what: &str, seconds: f64, note: &str| {
-        let ratio = baseline / seconds;
-        println!("{what:<28} {:>10.0} events/s  {ratio:>5.2}  {:>6.0} MB  {note}", events / seconds, peak_memory());
+    let mut say = |what: &str, seconds: f64, note: &str| {
+        let (ratio, memory) = (baseline / seconds, peak_memory());
+        let cpu = events / (processor() - busy).max(0.01);
+        busy = processor();
+        let rate = events / seconds;
+        println!(
+            "{what:<20} {rate:>8.0} events/s {cpu:>8.0} per CPU second {ratio:>5.2} × reading {memory:>5.0} MB  {note}"
+        );
     };
     say("reading all events", baseline, "the baseline");
 

@@ -44,7 +44,7 @@ pub enum IndexError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// Another process writes this index.
-    #[error("the search index in {} is being written by another process", dir.display())]
+    #[error("the search index in {} is kept by another process, which makes it anew by itself when that is needed; to do it now, stop that process first", dir.display())]
     Busy {
         /// The index's directory.
         dir: PathBuf,

@@ -1,4 +1,8 @@
 //! Greffier: a recorder that is invited to conversations and keeps a record that can be trusted.
+//!
+//! A [`connector`] receives, the [`archive`] keeps, [`integrity`] proves, the [`index`] finds, the [`viewer`] shows and [`export`]
+//! hands over; [`cli`] is what people type, and [`model`] the words that all of them use. The life of a message, of a search and
+//! of a page through these modules, and who may know whom: `ARCHITECTURE.md`.
 
 pub mod archive;
 pub mod capture;

@@ -384,6 +384,8 @@ def check_lines(package, shown, proofs, origin, checkpoint, manifest, findings, 
             gaps_fit = all(gap["seq"] in gap_events and gap.get("conversation") == gap_events[gap["seq"]] for gap in manifest["gaps"])
         if not gaps_fit:
             findings.append("manifest: it tells other gaps than the file")
+        if any(entry.get("coverage") != "incomplete" and entry["id"] in gap_events.values() for entry in manifest["conversations"]):
+            findings.append("manifest: it calls a record complete in which there is a gap")
         if {entry["id"] for entry in manifest["conversations"]} != conversations:
             findings.append("manifest: it tells other conversations than the file")
     if newer:

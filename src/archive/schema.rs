@@ -2,7 +2,7 @@
 //!
 //! `schema.sql` always shows the newest layout. The steps lead older files there, one `user_version` at a time, each in
 //! one transaction; a step that brings new projections fills them from the log in that same transaction. A reader of an
-//! older file, which it may not change, sees the newer tables as views ([`look_newest`]): the same answers, only slower.
+//! older file, which it may not change, sees the newer tables as views (`look_newest`): the same answers, only slower.
 
 use std::path::Path;
 

@@ -32,8 +32,8 @@ const PASSWORD: &str = "GREFFIER_SIMULATED_PASSWORD";
 #[command(
     long_about = "Shows the whole thing on this machine alone: a simulated Skype for Business pool on loopback acts out \
 meetings and chats; the real recorder is invited, joins, says that it records, and captures them through real sockets into \
-a real archive; a break of the network leaves its gap on record. At the end it lists the conversations, verifies the \
-archive, and says what to try next.
+a real archive, which a browser can watch at the address it tells; a break of the network leaves its gap on record. At the \
+end it lists the conversations, verifies the archive, and says what to try next.
 
 Nothing leaves the machine. The archive stays where it says; delete the folder when you are done."
 )]

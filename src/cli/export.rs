@@ -80,7 +80,7 @@ pub(super) struct Export {
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     zone: Tz,
 
-    /// File or folder to make, or - for standard output
+    /// File, folder (ending in /) or ZIP archive (ending in .zip) to make, or - for standard output
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
 

@@ -35,7 +35,8 @@ too. Words must all occur; \"exact phrase\", OR, -word, ( ), wor*; from:alice wi
 kind:message platform:ucwa connector:sfb conversation:ID before:2026-11-01 after:7d on:2026-11-20 has:attachment \
 has:link is:edited is:deleted. Case and accents do not count. Dates are UTC.
 
-While a recorder runs, it keeps the index up to date and this reads it; otherwise what is missing is indexed first."
+While a recorder runs, it keeps the index up to date and this reads it; otherwise what is missing is indexed first. What \
+words match in which languages: docs/SEARCH.md."
 )]
 #[command(after_long_help = "Examples:
   greffier search budget
@@ -64,7 +65,7 @@ pub(super) struct Search {
     #[arg(long)]
     facets: bool,
 
-    /// One JSON object per hit: the event (version 1) with snippet, score, standing, subject, coverage
+    /// One JSON object per hit: the event (version 1) with snippet, score, standing, conversation_subject, coverage
     #[arg(long)]
     json: bool,
 
@@ -81,8 +82,9 @@ struct Row<'h> {
     snippet: String,
     score: f32,
     standing: Standing,
+    /// The conversation's; an event that tells a subject has a `subject` of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'h str>,
+    conversation_subject: Option<&'h str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
 }
@@ -176,7 +178,7 @@ impl Row<'_> {
             snippet: hit.snippet.to_html(),
             score: hit.score,
             standing: hit.standing,
-            subject: hit.subject.as_deref(),
+            conversation_subject: hit.subject.as_deref(),
             coverage: hit.coverage,
         }
     }

@@ -16,7 +16,8 @@ use crate::viewer;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Records: opens the archive, signs in with every connector, takes the invitations that accept_from \
-admits, and shows the archive on the viewer's address, with /healthz, /readyz and /metrics beside it. Logs go to standard error.
+admits, keeps the search index, and shows the archive on the viewer's address, with /healthz, /readyz and /metrics beside it. Logs \
+go to standard error.
 
 It stays up when a pool is unreachable or a password is wrong: /readyz and the log say so, and it tries again. SIGINT or \
 SIGTERM makes it leave every conversation, sign the log and end within 10 seconds; a second signal ends it at once. What \

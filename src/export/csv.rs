@@ -146,7 +146,7 @@ fn row(event: &Event, subject: String, record: String, zone: chrono_tz::Tz) -> [
         message.map(|message| message.id.clone()).unwrap_or_default(),
         message.map(|message| text(&message.in_reply_to)).unwrap_or_default(),
         message.map(|message| text(&message.importance)).unwrap_or_default(),
-        joined(message.map(|message| message.mentions.iter().map(|who| called(who)).collect()).unwrap_or_default()),
+        joined(message.map(|message| message.mentions.iter().map(called).collect()).unwrap_or_default()),
         joined(
             message
                 .map(|message| message.attachments.iter().map(super::slice::plain::attached).collect())

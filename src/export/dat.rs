@@ -63,7 +63,7 @@ impl Format for LoadFile {
     }
 
     fn about(&self) -> &'static str {
-        "Concordance DAT and Opticon OPT load files for review platforms, with RSMF natives and text files"
+        "Concordance DAT and Opticon OPT load files, with RSMF natives and text files"
     }
 
     fn container(&self) -> Container {

@@ -81,11 +81,11 @@ impl Format for Html {
 /// Events of one conversation, or of none.
 pub(super) type Events<'e> = dyn Iterator<Item = Result<Event, ExportError>> + 'e;
 
+/// Makes what there is to make of the events of one conversation, or of none.
+type Making<'m> = dyn FnMut(Option<&ConversationId>, &mut Events<'_>) -> Result<(), ExportError> + 'm;
+
 /// Calls `make` for each conversation of the selection that has events in it, and for the events of none.
-pub(super) fn each_conversation(
-    source: &Source<'_>,
-    make: &mut dyn FnMut(Option<&ConversationId>, &mut Events<'_>) -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
+pub(super) fn each_conversation(source: &Source<'_>, make: &mut Making<'_>) -> Result<(), ExportError> {
     for id in source.conversations() {
         let id = id?;
         let mut events = source.transcript(&id).peekable();

@@ -21,7 +21,7 @@ impl Format for JsonLines {
     }
 
     fn about(&self) -> &'static str {
-        "one event (version 1) as JSON on each line, in order of capture: everything, for programs; content proven line by line"
+        "one event as JSON on each line, in order of capture: everything, proven word by word"
     }
 
     fn provable(&self) -> bool {

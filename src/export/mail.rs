@@ -113,12 +113,11 @@ fn left_out(written: &Written) -> Vec<LeftOut> {
     if count == 0 { Vec::new() } else { vec![LeftOut { what: "detail of platform.event".into(), count, why }] }
 }
 
+/// Takes a slice and the message that was made of it.
+type Taking<'t> = dyn FnMut(&Slice, &[u8]) -> Result<(), ExportError> + 't;
+
 /// Makes the messages one by one.
-fn each_message(
-    source: &Source<'_>,
-    seen: &mut Seen<'_>,
-    take: &mut dyn FnMut(&Slice, &[u8]) -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
+fn each_message(source: &Source<'_>, seen: &mut Seen<'_>, take: &mut Taking<'_>) -> Result<(), ExportError> {
     let limits = Limits { events: 5_000, bytes: 4 << 20 };
     let mut thread = |id: Option<ConversationId>| {
         let mut before: Option<(String, String)> = None;

@@ -62,7 +62,16 @@ pub(super) fn left_out(source: &Source<'_>, format: &dyn Format, written: &Writt
         });
     }
     left_out.extend(written.left_out.iter().cloned());
-    if written.attachments > 0 {
+    let html = "HTML form of a message";
+    if written.html > 0 && !format.provable() && !left_out.iter().any(|told| told.what == html) {
+        left_out.push(LeftOut {
+            what: html.into(),
+            count: written.html,
+            why: "its plain text is shown; the format jsonl has both forms".into(),
+        });
+    }
+    // Many formats say themselves what they put in the place of files.
+    if written.attachments > 0 && !left_out.iter().any(|told| told.what == "attachment") {
         left_out.push(LeftOut {
             what: "attachment".into(),
             count: written.attachments,

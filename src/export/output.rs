@@ -141,6 +141,11 @@ impl Output {
     /// What removes the drafts when the export is broken off from outside (Ctrl-C); waits while they get their names.
     pub fn interruption(&self) -> impl FnOnce() + Send + 'static {
         let (target, placing) = (self.target.clone(), Arc::clone(&self.placing));
+        // A folder that is not there yet is made by the export, and goes with it.
+        let folder = match &self.target {
+            Target::Folder(path) if !path.exists() => Some(path.clone()),
+            _ => self.parent.clone(),
+        };
         move || {
             let _held = placing.lock().unwrap_or_else(PoisonError::into_inner);
             match target {
@@ -153,6 +158,10 @@ impl Output {
                 }
                 Target::Zip(path) => drop(fs::remove_file(with_suffix(&path, DRAFTS))),
                 Target::Folder(path) => drop(fs::remove_dir_all(path.join(DRAFTS))),
+            }
+            if let Some(folder) = folder {
+                // Only if nothing is in it.
+                let _ = fs::remove_dir(folder);
             }
         }
     }

@@ -47,7 +47,7 @@ impl Format for Pdf {
     }
 
     fn about(&self) -> &'static str {
-        "printable transcripts for keeping (PDF/A-2a), one document for each conversation, times in UTC"
+        "printable transcripts for keeping (PDF/A-2a), one for each conversation, times in UTC"
     }
 
     fn container(&self) -> Container {
@@ -295,7 +295,7 @@ impl Documents {
                     if let (Some(today), false) = (&today, matches!(block, Block::Day(_))) {
                         pages.heading(&format!("{today} (continued)"));
                     }
-                    pages.from_here();
+                    pages.begin_here();
                 }
                 pages.block(&block);
                 blocks += 1;

@@ -9,6 +9,7 @@ use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocId};
 
 use super::plan::Plan;
 use super::search::{AtSize, each_of};
+use super::segments::{BLOCK, Segment};
 use super::{FacetCount, Facets, IndexError};
 use crate::archive::Reader;
 use crate::model::Timestamp;
@@ -33,13 +34,11 @@ pub(super) fn count(plan: &Plan, log: &AtSize<'_>, reader: &Reader) -> Result<Fa
         let mut platform = ByTerm::new(segment.platforms.as_ref());
         conversations.grow(segment.numbers.max_value());
         let mut numbers = [0; COLLECT_BLOCK_BUFFER_LEN];
-        let mut times = [0; COLLECT_BLOCK_BUFFER_LEN];
         each_of(&*weight, segment, first, |docs| {
-            let (numbers, times) = (&mut numbers[..docs.len()], &mut times[..docs.len()]);
+            let numbers = &mut numbers[..docs.len()];
             segment.numbers.values.get_vals(docs, numbers);
             numbers.iter().for_each(|number| conversations.add(*number));
-            segment.times.values.get_vals(docs, times);
-            times.iter().for_each(|time| months.add(*time));
+            docs.chunk_by(|a, b| a / BLOCK == b / BLOCK).for_each(|docs| add_block(segment, docs, &mut months));
             sender.add(docs);
             platform.add(docs);
             true
@@ -88,7 +87,9 @@ impl<'c> ByTerm<'c> {
 
     fn add(&mut self, docs: &[DocId]) {
         let Some(column) = self.column else { return };
-        if self.full {
+        if self.full && self.counts.len() == 1 {
+            self.counts[0] += docs.len() as u64;
+        } else if self.full {
             let mut ords = [0; COLLECT_BLOCK_BUFFER_LEN];
             let ords = &mut ords[..docs.len()];
             column.ords().values.get_vals(docs, ords);
@@ -157,13 +158,28 @@ struct ByMonth {
     run: u64,
 }
 
+/// Adds documents of one block; looks at their times only if the block spans several months.
+fn add_block(segment: &Segment, docs: &[DocId], months: &mut ByMonth) {
+    let (earliest, latest) = segment.blocks[(docs[0] / BLOCK) as usize];
+    months.go_to(earliest);
+    if months.holds(latest) {
+        months.run += docs.len() as u64;
+        return;
+    }
+    for doc in docs {
+        months.go_to(segment.times.values.get_val(*doc));
+        months.run += 1;
+    }
+}
+
 impl ByMonth {
-    /// Times come nearly in order, so it is nearly always the month of the one before.
-    fn add(&mut self, time: i64) {
-        if let Some((from, to, _)) = self.current
-            && (from..to).contains(&time)
-        {
-            self.run += 1;
+    fn holds(&self, time: i64) -> bool {
+        self.current.is_some_and(|(from, to, _)| (from..to).contains(&time))
+    }
+
+    /// Makes the month of this time the current one. Times come nearly in order, so it nearly always is.
+    fn go_to(&mut self, time: i64) {
+        if self.holds(time) {
             return;
         }
         self.settle();
@@ -173,7 +189,6 @@ impl ByMonth {
         let next = first.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX);
         let start = |day: NaiveDate| Timestamp::from(day.and_time(chrono::NaiveTime::MIN).and_utc()).micros();
         self.current = Some((start(first), start(next), month));
-        self.run = 1;
     }
 
     fn settle(&mut self) {
@@ -203,7 +218,8 @@ mod tests {
         let at = |text: &str| Timestamp::parse_rfc3339(text).unwrap().micros();
         for text in ["2026-11-30T23:59:59.999Z", "2026-12-01T00:00:00Z", "2026-11-01T00:00:00Z", "2024-02-29T12:00:00Z"]
         {
-            months.add(at(text));
+            months.go_to(at(text));
+            months.run += 1;
         }
         let counts: Vec<(String, u64)> = months.into_counts().into_iter().map(|c| (c.value, c.count)).collect();
         assert_eq!(counts, [("2024-02".into(), 1), ("2026-11".into(), 2), ("2026-12".into(), 1)]);

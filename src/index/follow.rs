@@ -1,5 +1,6 @@
 //! Keeps the index up with the log, and makes it anew.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -361,13 +362,13 @@ fn cannot_write(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// A directory of our own that nobody else can have made.
+/// A directory of our own that nobody else can have made, or can read: an index knows which words were said.
 fn temporary_directory() -> Result<std::path::PathBuf, IndexError> {
     let base = std::env::temp_dir();
     let pid = std::process::id();
     for turn in 0_u32.. {
         let dir = base.join(format!("greffier-index-{pid}-{turn}"));
-        match std::fs::create_dir(&dir) {
+        match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
             Ok(()) => return Ok(dir),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => {
@@ -376,4 +377,17 @@ fn temporary_directory() -> Result<std::path::PathBuf, IndexError> {
         }
     }
     Err(IndexError::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_temporary_index_is_for_its_maker_alone() {
+        let temporary = Temporary(temporary_directory().unwrap());
+        assert_eq!(std::fs::metadata(&temporary.0).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

@@ -351,8 +351,12 @@ fn due(segments: &[(SegmentId, u32)]) -> Option<Vec<SegmentId>> {
                 sum <= LARGEST
             };
             let many = run.iter().rev().take_while(fits).count();
-            if many >= FAN_IN {
-                return Some(run[run.len() - many..].iter().map(|(id, _)| *id).collect());
+            let group = &run[run.len() - many..];
+            let largest = group.iter().map(|(_, docs)| *docs).max().unwrap_or(0);
+            let others = group.iter().map(|(_, docs)| *docs).fold(0_u32, u32::saturating_add) - largest;
+            // A large one is not written again for the sake of a few small ones.
+            if many >= FAN_IN && others >= largest {
+                return Some(group.iter().map(|(id, _)| *id).collect());
             }
         }
     }
@@ -462,7 +466,9 @@ mod tests {
         let expected: Vec<SegmentId> = many[..8].iter().map(|(id, _)| *id).collect();
         assert_eq!(due(&many), Some(expected));
         let apart = segments(&[1, 1, 1, 1, 9_000, 1, 1, 1, 1]);
-        assert_eq!(due(&apart).map(|ids| ids.len()), Some(9), "at the tier of 64,000 they are neighbours");
+        assert_eq!(due(&apart), None, "the large one between them would be written again");
+        let equal = segments(&[900, 900, 900, 900, 9_000, 900, 900, 9_000, 900]);
+        assert_eq!(due(&equal).map(|ids| ids.len()), Some(9), "at the tier of 64,000 they are neighbours");
         let large = segments(&[131_072; 8]);
         assert_eq!(due(&large).map(|ids| ids.len()), Some(8));
         let larger = segments(&[262_144; 40]);

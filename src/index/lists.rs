@@ -1,13 +1,21 @@
 //! Documents that are in several lists at once: the shape of most queries, walked without a call per document.
+//!
+//! The shortest list leads. A list that is not much longer is read once into a set of bits, which answers faster than
+//! the list can be searched; of a longer one only the blocks that are asked for are read.
 
+use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::BlockSegmentPostings;
+use tantivy::query::Bm25Weight;
 use tantivy::schema::IndexRecordOption;
-use tantivy::{DocId, TERMINATED};
+use tantivy::{BitSet, DocId, Score, TERMINATED, Term};
 
 use super::IndexError;
 use super::plan::Lists;
 use super::segments::Segment;
 use super::slots::Check;
+
+/// A search in a list costs about as much as reading so many of its documents into bits.
+const SEARCH: u64 = 8;
 
 type Condition = Box<dyn Fn(DocId) -> bool + Send>;
 
@@ -22,6 +30,8 @@ pub(super) struct Opened {
 
 struct List {
     postings: BlockSegmentPostings,
+    /// The same documents.
+    bits: Option<BitSet>,
     /// Which of the scoring terms it is.
     scores: Option<usize>,
 }
@@ -40,15 +50,6 @@ impl Opened {
         let doing = |source| IndexError::engine("search", source);
         let mut opened =
             Opened { lists: Vec::new(), conditions: Vec::new(), from: first, end: segment.reader.max_doc() };
-        let mut scored = 0;
-        for (term, scores) in &lists.terms {
-            let index = segment.reader.inverted_index(term.field()).map_err(doing)?;
-            let wanted = if scoring && *scores { IndexRecordOption::WithFreqs } else { IndexRecordOption::Basic };
-            let postings = index.read_block_postings(term, wanted).map_err(|source| doing(source.into()))?;
-            let Some(postings) = postings else { return Ok(None) };
-            opened.lists.push(List { postings, scores: scores.then_some(scored) });
-            scored += usize::from(*scores);
-        }
         for make in &lists.checks {
             match make(&segment.reader).map_err(doing)? {
                 Check::All(true) => {}
@@ -60,42 +61,105 @@ impl Opened {
                 }
             }
         }
+        if opened.from >= opened.end {
+            return Ok(None);
+        }
+        let read = |term: &Term, wanted| {
+            let index = segment.reader.inverted_index(term.field()).map_err(doing)?;
+            index.read_block_postings(term, wanted).map_err(|source| doing(source.into()))
+        };
+        let mut scored = 0;
+        for (term, scores) in &lists.terms {
+            let wanted = if scoring && *scores { IndexRecordOption::WithFreqs } else { IndexRecordOption::Basic };
+            let Some(postings) = read(term, wanted)? else { return Ok(None) };
+            opened.lists.push(List { postings, bits: None, scores: scores.then_some(scored) });
+            scored += usize::from(*scores);
+        }
+        // Documents of the leader that will be looked for in the others.
+        let shortest = opened.lists.iter().map(|list| u64::from(list.postings.doc_freq())).min().unwrap_or(0);
+        let asked = shortest * u64::from(opened.end - opened.from) / u64::from(segment.reader.max_doc().max(1));
+        for (list, (term, _)) in opened.lists.iter_mut().zip(&lists.terms) {
+            let long = u64::from(list.postings.doc_freq());
+            if long > shortest && long < asked * SEARCH {
+                let all = read(term, IndexRecordOption::Basic)?;
+                list.bits = all.map(|all| bits_of(all, segment.reader.max_doc()));
+            }
+        }
         opened.lists.sort_by_key(|list| list.postings.doc_freq());
-        Ok((opened.from < opened.end).then_some(opened))
+        Ok(Some(opened))
     }
 
-    /// Calls `visit` with each document that is in all, and how often it has each of the scoring terms, until it returns
-    /// `false`.
-    pub(super) fn each(&mut self, scoring: usize, mut visit: impl FnMut(DocId, &[u32]) -> bool) {
+    /// Calls `visit` with each document that is in all, until it returns `false`.
+    pub(super) fn each(&mut self, mut visit: impl FnMut(DocId) -> bool) {
+        self.walk(|_, _, doc, _| visit(doc));
+    }
+
+    /// Counts the documents that are in all, and calls `visit` with those whose score is above what it returned last.
+    /// Scores are added up in the order of the weights, so that the same document gets the same bits again.
+    pub(super) fn best(
+        &mut self,
+        weights: &[Bm25Weight],
+        norms: &FieldNormReader,
+        mut least: Score,
+        mut visit: impl FnMut(DocId, Score) -> Score,
+    ) -> u64 {
+        let highest: Vec<Score> = weights.iter().map(highest).collect();
+        let all: Score = highest.iter().sum();
+        let mut scores = vec![0.0; weights.len()];
+        let mut count = 0;
+        self.walk(|lead, others, doc, place| {
+            count += 1;
+            let norm = norms.fieldnorm_id(doc);
+            let mut most = all;
+            if let Some(number) = lead.scores {
+                scores[number] = weights[number].score(norm, lead.postings.freq(place));
+                most += scores[number] - highest[number];
+            }
+            // A little slack: the sum may be rounded otherwise than the score.
+            if most * 1.000_01 <= least {
+                return true;
+            }
+            for other in others {
+                if let Some(number) = other.scores {
+                    let found = other.postings.seek(doc);
+                    scores[number] = weights[number].score(norm, other.postings.freq(found));
+                }
+            }
+            let score = scores.iter().fold(0.0, |sum, score| sum + score);
+            if score > least {
+                least = visit(doc, score);
+            }
+            true
+        });
+        count
+    }
+
+    fn walk(&mut self, mut visit: impl FnMut(&List, &mut [List], DocId, usize) -> bool) {
         let Some((lead, others)) = self.lists.split_first_mut() else { return };
-        let mut times = vec![1; scoring];
         let mut at = if self.from > 0 { lead.postings.seek(self.from) } else { 0 };
         loop {
-            let docs = lead.postings.docs();
-            if at >= docs.len() {
+            let length = lead.postings.docs().len();
+            if at >= length {
                 return;
             }
-            'docs: for (place, doc) in docs.iter().enumerate().skip(at) {
-                let doc = *doc;
+            'docs: for place in at..length {
+                let doc = lead.postings.doc(place);
                 if doc >= self.end || doc == TERMINATED {
                     return;
                 }
                 for other in &mut *others {
-                    let found = other.postings.seek(doc);
-                    if other.postings.doc(found) != doc {
+                    let there = match &other.bits {
+                        Some(bits) => bits.contains(doc),
+                        None => {
+                            let found = other.postings.seek(doc);
+                            other.postings.doc(found) == doc
+                        }
+                    };
+                    if !there {
                         continue 'docs;
                     }
-                    if let Some(number) = other.scores.filter(|_| scoring > 0) {
-                        times[number] = other.postings.freq(found);
-                    }
                 }
-                if !self.conditions.iter().all(|holds| holds(doc)) {
-                    continue;
-                }
-                if let Some(number) = lead.scores.filter(|_| scoring > 0) {
-                    times[number] = lead.postings.freq(place);
-                }
-                if !visit(doc, &times) {
+                if self.conditions.iter().all(|holds| holds(doc)) && !visit(lead, others, doc, place) {
                     return;
                 }
             }
@@ -103,4 +167,20 @@ impl Opened {
             lead.postings.advance();
         }
     }
+}
+
+/// What no score of a word reaches: it is this times `t/(t + k)`, and `k` is 0.3 for a text of no length.
+pub(super) fn highest(weight: &Bm25Weight) -> Score {
+    weight.score(0, 1) * 1.3 * 1.000_01
+}
+
+fn bits_of(mut postings: BlockSegmentPostings, max_doc: DocId) -> BitSet {
+    let mut bits = BitSet::with_max_value(max_doc);
+    while !postings.docs().is_empty() {
+        postings.docs().iter().filter(|doc| **doc < max_doc).for_each(|doc| {
+            bits.insert(*doc);
+        });
+        postings.advance();
+    }
+    bits
 }

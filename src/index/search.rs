@@ -1,11 +1,12 @@
 //! Walks what a plan finds, and keeps what a page shows.
 
+use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::BlockSegmentPostings;
 use tantivy::query::{Bm25StatisticsProvider, Bm25Weight, EnableScoring, Weight};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet, TERMINATED, Term};
 
-use super::lists::Opened;
+use super::lists::{Opened, highest};
 use super::plan::{Lists, Plan};
 use super::segments::{BLOCK, Segment, Snapshot};
 use super::top::{Rank, Top};
@@ -129,7 +130,7 @@ impl Hits<'_> {
         let mut buffer = [0; COLLECT_BLOCK_BUFFER_LEN];
         let mut filled = 0;
         let mut more = true;
-        opened.each(0, |doc, _| {
+        opened.each(|doc| {
             buffer[filled] = doc;
             filled += 1;
             if filled == buffer.len() {
@@ -221,14 +222,18 @@ impl Walk {
             let postings = index.read_block_postings(word, IndexRecordOption::WithFreqs);
             let Some(mut postings) = postings.map_err(|error| failed(error.into()))? else { continue };
             let norms = segment.reader.get_fieldnorms_reader(word.field()).map_err(failed)?;
+            let own = index.total_num_tokens() as f32 / segment.reader.max_doc() as f32;
+            let bound = Bound::new(documents, log.size, own);
             let mut least = self.least();
             let mut at = if first > 0 { postings.seek(first) } else { 0 };
-            while let Some(docs) = rest_of(&postings, at) {
-                for (doc, times) in docs.iter().zip(&postings.freqs()[at..]) {
-                    let score = weight.score(norms.fieldnorm_id(*doc), *times);
-                    if score > least {
-                        self.top.offer(Rank::scored(score, segment.seq(*doc)));
-                        least = self.least();
+            while !postings.docs().is_empty() {
+                if bound.of(&mut postings, &norms) > least {
+                    for (doc, times) in postings.docs().iter().zip(postings.freqs()).skip(at) {
+                        let score = weight.score(norms.fieldnorm_id(*doc), *times);
+                        if score > least && *doc != TERMINATED {
+                            self.top.offer(Rank::scored(score, segment.seq(*doc)));
+                            least = self.least();
+                        }
                     }
                 }
                 at = 0;
@@ -253,19 +258,12 @@ impl Walk {
         for (segment, first) in log.segments() {
             let Some(mut opened) = Opened::open(lists, segment, first, true)? else { continue };
             let norms = segment.reader.get_fieldnorms_reader(field).map_err(failed)?;
-            let mut least = self.least();
-            opened.each(weights.len(), |doc, times| {
-                self.total += 1;
-                let norm = norms.fieldnorm_id(doc);
-                // Always added in the order of the query, so that the same document gets the same bits again.
-                let score =
-                    weights.iter().zip(times).fold(0.0, |sum, (weight, times)| sum + weight.score(norm, *times));
-                if score > least {
-                    self.top.offer(Rank::scored(score, segment.seq(doc)));
-                    least = self.least();
-                }
-                true
+            let least = self.least();
+            let count = opened.best(&weights, &norms, least, |doc, score| {
+                self.top.offer(Rank::scored(score, segment.seq(doc)));
+                self.least()
             });
+            self.total += count;
         }
         Ok(())
     }
@@ -357,10 +355,30 @@ impl Walk {
     }
 }
 
-/// What is left of the current block; `None` = the list is over.
-fn rest_of(postings: &BlockSegmentPostings, at: usize) -> Option<&[DocId]> {
-    let docs = postings.docs();
-    // The last block may be filled up with the mark of the end.
-    let end = docs.iter().rposition(|doc| *doc != TERMINATED).map_or(0, |last| last + 1);
-    (at < end).then(|| &docs[at..end])
+/// What no score in a block exceeds.
+///
+/// A segment notes in each block the document that is best when its own texts are of average length. We take another
+/// length as average, the same for all segments. A score `w·t/(t + k)` has `t/k` larger than that of the noted document
+/// at most by the ratio of both lengths, since `k` grows more slowly than the length does.
+struct Bound {
+    noted: Bm25Weight,
+    highest: f32,
+    ratio: f32,
+}
+
+impl Bound {
+    fn new(documents: u64, size: u64, own: f32) -> Bound {
+        let noted = Bm25Weight::for_one_term(documents, size, own);
+        Bound { highest: highest(&noted), noted, ratio: (AVERAGE as f32 / own).max(1.0) }
+    }
+
+    fn of(&self, postings: &mut BlockSegmentPostings, norms: &FieldNormReader) -> f32 {
+        let part = postings.block_max_score(norms, &self.noted) / self.highest;
+        if part >= 1.0 {
+            return self.highest;
+        }
+        let times = part / (1.0 - part) * self.ratio;
+        // A little more, for what is lost by rounding.
+        self.highest * (times / (1.0 + times)) * 1.000_1
+    }
 }

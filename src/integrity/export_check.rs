@@ -45,64 +45,104 @@ pub enum ExportCheckError {
     },
 }
 
+impl ExportCheckError {
+    /// Whether the bytes are to blame, and not the system: a ZIP archive that cannot be unpacked.
+    fn is_damage(&self) -> bool {
+        matches!(self, ExportCheckError::Io { source, .. } if source.raw_os_error().is_none())
+    }
+}
+
 /// Checks the export at `path`: a file with its companions beside it, a folder, or a ZIP archive. `keys` = public keys that
 /// count, `None` = the one that the manifest names, which shows only that the export agrees with itself.
 ///
 /// Every finding is told; lines of a file that do not fit are findings with their seq.
 ///
+/// A ZIP archive that cannot be unpacked, and an export without a readable manifest, are findings too.
+///
 /// # Errors
-/// A file cannot be read, or the manifest is none.
+/// A file cannot be read, or there is no export at `path`.
 pub fn verify_export(
     path: &Path,
     keys: Option<&[VerifyingKey]>,
     tell: &mut dyn FnMut(Finding),
 ) -> Result<Report, ExportCheckError> {
+    let mut report = Report::default();
+    let mut tell = |finding: Finding, report: &mut Report| {
+        report.count(&finding);
+        tell(finding);
+    };
+    match check(path, keys, &mut report, &mut tell) {
+        Err(error) if error.is_damage() => {
+            tell(Finding::of(FindingKind::ChangedFile, error.to_string()), &mut report);
+            Ok(report)
+        }
+        checked => checked.map(|()| report),
+    }
+}
+
+fn check(
+    path: &Path,
+    keys: Option<&[VerifyingKey]>,
+    report: &mut Report,
+    tell: &mut Tell<'_>,
+) -> Result<(), ExportCheckError> {
     let package = Package::at(path)?;
     let manifest_name = package.companion("manifest.json");
     let wrong = |problem| ExportCheckError::Manifest { path: package.place(&manifest_name), problem };
-    let mut text = None;
-    package.with(&manifest_name, &mut |file| {
-        let io = |source| ExportCheckError::Io { path: package.place(&manifest_name), source };
-        let file = file.ok_or_else(|| io(io::ErrorKind::NotFound.into()))?;
-        let mut read = String::new();
-        file.take(MANIFEST).read_to_string(&mut read).map_err(io)?;
-        text = Some(read);
-        Ok(())
-    })?;
-    let manifest = json::object(&text.unwrap_or_default()).map_err(wrong)?;
+    let manifest = match manifest_of(&package, &manifest_name) {
+        // Only an export has such companions: then the manifest is what was damaged.
+        Err(ExportCheckError::Manifest { problem, .. }) if package.has_companion() => {
+            let what = format!("{manifest_name} is not the manifest of an export: {problem}");
+            tell(Finding::of(FindingKind::ChangedFile, what), report);
+            return Ok(());
+        }
+        manifest => manifest?,
+    };
     if manifest.get("greffier_export") != Some(&Value::from(1)) {
         return Err(wrong("it is not of version 1"));
     }
     let origin = text_of(&manifest, "origin").ok_or_else(|| wrong("it names no origin"))?;
     let format = text_of(&manifest, "format").ok_or_else(|| wrong("it names no format"))?;
-    let mut report = Report { origin: origin.to_owned(), ..Report::default() };
-    let mut tell = |finding: Finding, report: &mut Report| {
-        report.count(&finding);
-        tell(finding);
-    };
+    origin.clone_into(&mut report.origin);
 
     let proofs = package.companion("proofs.jsonl");
-    let content = check_files(&package, &manifest, &manifest_name, &mut |finding| tell(finding, &mut report))?;
-    let checkpoint = checkpoint_of(&manifest, origin, keys, &mut report, &mut tell);
+    let content = check_files(&package, &manifest, &manifest_name, &mut |finding| tell(finding, report))?;
+    let checkpoint = checkpoint_of(&manifest, origin, keys, report, tell);
     if !content.has_proofs && format != "jsonl" {
         report.remarks.push(format!("this {format} has no proofs: only the hashes of its files were checked"));
-        return Ok(report);
+        return Ok(());
     }
     // The format whose lines are events as they are.
     let events = content.names.first().filter(|_| format == "jsonl");
     if format == "jsonl" && content.names.len() != 1 {
-        tell(Finding::of(FindingKind::ChangedFile, "the manifest lists other files"), &mut report);
+        tell(Finding::of(FindingKind::ChangedFile, "the manifest lists other files"), report);
     }
     let mut lines = Lines::new(origin, checkpoint.as_ref(), events.is_some());
-    lines.check(&package, events.map(String::as_str), &proofs, &mut report, &mut tell)?;
-    lines.against(&manifest, &mut report, &mut tell);
+    lines.check(&package, events.map(String::as_str), &proofs, report, tell)?;
+    lines.against(&manifest, report, tell);
     if events.is_none() {
         report.remarks.push(format!(
             "time, kind, conversation and place of each event were proven; that the words in the files of a {format} export \
              are those of the log is bound by the hashes of the manifest alone"
         ));
     }
-    Ok(report)
+    Ok(())
+}
+
+/// The manifest, read whole.
+fn manifest_of(package: &Package, name: &str) -> Result<Map<String, Value>, ExportCheckError> {
+    let wrong = |problem| ExportCheckError::Manifest { path: package.place(name), problem };
+    let mut manifest = None;
+    package.with(name, &mut |file| {
+        let file = file.ok_or_else(|| wrong("it is not there"))?;
+        let mut read = Vec::new();
+        let io = |source| ExportCheckError::Io { path: package.place(name), source };
+        file.take(MANIFEST).read_to_end(&mut read).map_err(io)?;
+        let text = std::str::from_utf8(&read).map_err(|_| wrong("it is not UTF-8"))?;
+        manifest = Some(json::object(text).map_err(wrong)?);
+        Ok(())
+    })?;
+    manifest.ok_or_else(|| wrong("it is not there"))
 }
 
 /// Largest manifest that is read, in bytes.
@@ -153,7 +193,13 @@ fn check_files(
                 return Ok(());
             };
             let io = |source| ExportCheckError::Io { path: package.place(name), source };
-            let (size, hash) = sum(file).map_err(io)?;
+            let (size, hash) = match sum(file).map_err(io) {
+                Err(damage) if damage.is_damage() => {
+                    changed(damage.to_string());
+                    return Ok(());
+                }
+                sum => sum?,
+            };
             if entry.get("bytes").and_then(Value::as_u64) != Some(size)
                 || entry.get("sha256").and_then(Value::as_str) != Some(&hash)
             {

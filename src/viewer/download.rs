@@ -115,6 +115,7 @@ fn source<'r>(reader: &'r Reader, wanted: &'r Wanted, index: Option<&Index>) -> 
     let failed = |error: IndexError| ExportError::Search(error.to_string());
     let Selection { since, until, .. } = *selection;
     let scope = Scope { conversations: selection.conversations.clone(), since, until };
+    // Asked before the search, so that nothing counts as searched that was not.
     let reached = index.reached();
     let hits = index.matches(query, &scope).map_err(failed)?;
     Source::of_search(reader, selection, reached, hits.map(|hit| hit.map_err(failed)))

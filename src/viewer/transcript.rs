@@ -1,7 +1,7 @@
 //! A conversation as people read it: from events to what a page shows, without HTTP.
 //!
 //! [`page`] groups events by day and sender, puts what later became of a message under it ([`message`]), tells everything
-//! else in quiet [`line`]s and leaves gaps unmissable. Text of strangers becomes [`said`] pieces that the templates escape;
+//! else in quiet [`mod@line`]s and leaves gaps unmissable. Text of strangers becomes [`said`] pieces that the templates escape;
 //! nothing here makes markup except [`formatted`], which makes it safe.
 //!
 //! Every event of a page appears exactly once: as a message, a line or a gap of its own, or, if it changes a message of the

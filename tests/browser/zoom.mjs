@@ -33,12 +33,13 @@ export default async function zoom({ facts, open, visit, ok, all }) {
           if (e.querySelector('.theirs, bdi') || e.closest('.visually-hidden') || e.classList.contains('visually-hidden') || !e.getClientRects().length) continue;
           const style = getComputedStyle(e);
           const clips = ['hidden', 'clip'].includes(style.overflowX);
-          if (clips && (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 2)) problems.push(`cut off: ${e.tagName}.${e.className} ${e.innerText.slice(0, 40)}`);
+          const margin = style.overflowX === 'clip' ? parseFloat(style.overflowClipMargin) || 0 : 0;
+          if (clips && (e.scrollWidth > e.clientWidth + margin + 1 || e.scrollHeight > e.clientHeight + margin + 2)) problems.push(`cut off: ${e.tagName}.${e.className} ${e.innerText.slice(0, 40)}`);
         }
         // Controls that lie over each other.
         const controls = [...document.querySelectorAll('header a, header input, header button, main .t-tools a, main .t-tools input, main .t-tools button, main form input, main form select, main form button')]
-          .filter((e) => e.type !== 'hidden' && e.getClientRects().length && !e.closest('.skip'))
-          .map((e) => [e, e.getBoundingClientRect()]).filter(([e]) => !e.classList.contains('skip'));
+          .filter((e) => e.type !== 'hidden' && e.checkVisibility() && !(e.closest('details:not([open])') && !e.closest('summary')))
+          .map((e) => [e, e.getBoundingClientRect()]);
         for (const [at, [a, ra]] of controls.entries()) {
           for (const [b, rb] of controls.slice(at + 1)) {
             const over = Math.min(ra.right, rb.right) - Math.max(ra.left, rb.left) > 2 && Math.min(ra.bottom, rb.bottom) - Math.max(ra.top, rb.top) > 2;

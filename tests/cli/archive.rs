@@ -328,3 +328,96 @@ fn a_backup_is_verified_and_can_be_read_where_it_lies() {
     let again = place.run(&["backup", "copy"]);
     assert_eq!((again.status, again.stderr.lines().count()), (1, 1), "{}", again.stderr);
 }
+
+#[test]
+fn search_rows_are_events_with_names_of_their_own_for_the_rest() {
+    let place = Place::new();
+    let ran = place.run(&["search", "budget", "--json"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let mut subjects = 0;
+    for line in ran.stdout.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(line.matches("\"subject\":").count(), usize::from(row.get("subject").is_some()), "{line}");
+        assert_eq!(row["conversation_subject"], "Budget", "{line}");
+        assert!(row["seq"].is_u64() && row["snippet"].is_string() && row["standing"] == "current", "{line}");
+        subjects += usize::from(row.get("subject").is_some());
+    }
+    assert_eq!(subjects, 1, "the event that tells the subject is found: {}", ran.stdout);
+}
+
+#[test]
+fn search_finds_tells_where_and_says_how_whole_the_record_is() {
+    let dir = tempfile::tempdir().expect("folder");
+    archive(dir.path());
+    let ran = run(dir.path(), &["search", "--archive", ".", "groesser"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let [first, second] = lines[..] else { panic!("{}", ran.stdout) };
+    assert!(first.starts_with("2026-11-21 09:30:03  Alice  c_") && first.ends_with("seq 4  Budget"), "{first}");
+    assert_eq!(second, "    größer 🎉 <U+001B>[31mred");
+    let ran = run(dir.path(), &["search", "--archive", ".", "--json", "hello", "from:bob"]);
+    let row: serde_json::Value = serde_json::from_str(&ran.stdout).expect("one row");
+    assert_eq!(row["snippet"], "<mark>hello</mark>");
+    assert_eq!((&row["kind"], &row["seq"]), (&"message.sent".into(), &9.into()));
+    assert_eq!((&row["standing"], &row["coverage"]), (&"current".into(), &"incomplete".into()));
+    assert_eq!(row["conversation_subject"], "Standup");
+    assert!(row["score"].as_f64().expect("score") > 0.0);
+    let event: Event = serde_json::from_value(row).expect("an event, version 1, with more");
+    assert_eq!(event.content.message.expect("message").text, "hello");
+}
+
+#[test]
+fn search_goes_on_from_a_cursor_and_counts() {
+    let dir = tempfile::tempdir().expect("folder");
+    archive(dir.path());
+    let mut after: Option<String> = None;
+    let mut seqs = Vec::new();
+    loop {
+        let mut args = vec!["search", "--archive", ".", "--json", "--sort", "oldest", "--limit", "3", "*"];
+        if let Some(after) = &after {
+            args.extend(["--after", after]);
+        }
+        let ran = run(dir.path(), &args);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        let rows = ran.stdout.lines().map(|row| serde_json::from_str::<Event>(row).expect("row"));
+        seqs.extend(rows.map(|event| event.seq.0));
+        match ran.stderr.trim().rsplit_once("--after ") {
+            Some((_, cursor)) => after = Some(cursor.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(seqs, (1..=10).collect::<Vec<u64>>());
+    let ran = run(dir.path(), &["search", "--archive", ".", "--facets", "kind:message"]);
+    assert!(ran.stdout.contains("platforms             2  ucwa"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("months                2  2026-11"), "{}", ran.stdout);
+}
+
+#[test]
+fn search_that_finds_nothing_is_3_and_a_query_that_cannot_be_read_is_2_and_points() {
+    let dir = tempfile::tempdir().expect("folder");
+    archive(dir.path());
+    let ran = run(dir.path(), &["search", "--archive", ".", "nowhere"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (3, ""));
+    assert!(ran.stderr.starts_with("greffier: nothing found"), "{}", ran.stderr);
+    let ran = run(dir.path(), &["search", "--archive", ".", "budget kind:nonsense"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ran.stderr);
+    assert_eq!(lines[1], "  budget kind:nonsense");
+    assert!(lines[2].trim_end().ends_with('^') && lines[2].find('^') >= Some(9), "{}", ran.stderr);
+    let ran = run(dir.path(), &["search", "--archive", "nowhere", "x"]);
+    assert_eq!(ran.status, 1);
+    assert!(!dir.path().join("nowhere").exists());
+}
+
+#[test]
+fn reindex_makes_the_index_anew_also_over_a_damaged_one() {
+    let dir = tempfile::tempdir().expect("folder");
+    archive(dir.path());
+    let ran = run(dir.path(), &["reindex", "--archive", "."]);
+    assert_eq!((ran.status, ran.stdout.as_str(), ran.stderr.as_str()), (0, "10 events searchable\n", ""));
+    std::fs::write(dir.path().join("index/g1/meta.json"), "{}").expect("damage");
+    assert_eq!(run(dir.path(), &["search", "--archive", ".", "hello"]).status, 0);
+    assert!(dir.path().join("index/g2").exists() && !dir.path().join("index/g1").exists());
+    assert_eq!(run(dir.path(), &["reindex", "--archive", "."]).status, 0);
+}

@@ -25,7 +25,20 @@ fn wrong_usage_is_2_and_help_is_0() {
 #[test]
 fn every_verb_teaches_with_examples() {
     let dir = here();
-    for verb in ["demo", "serve", "check", "list", "show", "export", "verify", "backup", "simulate", "completions"] {
+    for verb in [
+        "demo",
+        "serve",
+        "check",
+        "list",
+        "show",
+        "search",
+        "reindex",
+        "export",
+        "verify",
+        "backup",
+        "simulate",
+        "completions",
+    ] {
         let ran = run(dir.path(), &["help", verb]);
         assert_eq!(ran.status, 0, "{verb}");
         assert!(ran.stdout.contains("Examples:") && ran.stdout.contains("greffier"), "{verb}: {}", ran.stdout);

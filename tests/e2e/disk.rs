@@ -10,12 +10,13 @@ use std::time::Duration;
 use crate::rig::{Rig, scenario};
 
 /// A small file system of its own, unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// `None` where mounting is not permitted.
-    fn mount(at: &Path) -> Option<SmallDisk> {
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(at).output();
+    pub fn mount(at: &Path, megabytes: u32) -> Option<SmallDisk> {
+        let size = format!("size={megabytes}m");
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
         done.is_ok_and(|output| output.status.success()).then(|| SmallDisk(at.to_owned()))
     }
 
@@ -24,7 +25,7 @@ impl SmallDisk {
     }
 
     /// Takes every free byte.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = File::create(self.ballast()).unwrap();
         let (chunk, mut size) = (vec![1; 1 << 16], 1 << 16);
         while size > 0 {
@@ -34,7 +35,7 @@ impl SmallDisk {
         }
     }
 
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         std::fs::remove_file(self.ballast()).unwrap();
     }
 }
@@ -48,7 +49,7 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing_acknowledged_and_recording_goes_on() {
     let at = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(at.path()) else {
+    let Some(disk) = SmallDisk::mount(at.path(), 24) else {
         println!("SKIPPED: this account may not mount a file system, so no disk could be filled");
         return;
     };

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
+use crate::viewer::Viewer;
+
 /// The binary under test, with an environment that says nothing about configurations.
 pub fn greffier() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greffier"));
@@ -84,6 +86,11 @@ impl Recorder {
         };
         let found = tokio::time::timeout(within, wait).await.ok().flatten();
         found.unwrap_or_else(|| panic!("no log line with {text:?} within {within:?}:\n{}", log.text()))
+    }
+
+    /// The viewer, at the address that the log tells.
+    pub async fn viewer(&mut self) -> Viewer {
+        Viewer::at(&self.address().await)
     }
 
     /// Address of the health pages, as the log tells it.

@@ -390,7 +390,11 @@ fn the_same_selection_gives_the_same_bytes() {
         let two = [export(format, &selection()), export(format, &selection())];
         let [one, other] = two.each_ref().map(|(_, folder, ..)| std::fs::read(folder.join("manifest.json")).unwrap());
         // The manifest has the SHA-256 of each file.
+        let manifest: serde_json::Value = serde_json::from_slice(&one).unwrap();
         assert_eq!(String::from_utf8(one), String::from_utf8(other), "{format}");
+        let left_out: Vec<_> = manifest["left_out"].as_array().unwrap().iter().map(|told| &told["what"]).collect();
+        let files = left_out.iter().filter(|what| **what == "attachment").count();
+        assert_eq!(files, 1, "{format} tells once that files are not in it: {left_out:?}");
     }
 }
 

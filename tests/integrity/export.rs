@@ -385,6 +385,68 @@ fn no_forgery_gets_past_either_check() {
 }
 
 #[test]
+fn an_export_that_was_damaged_as_a_whole_is_altered_not_unreadable() {
+    let made = three_meetings();
+    let out = tempfile::tempdir().unwrap();
+    let found = |path: &Path| {
+        let (findings, _) = check(path, None);
+        assert!(findings.iter().any(|f| f.kind == FindingKind::ChangedFile), "{findings:?}");
+    };
+    // A ZIP archive: a flipped bit in each tenth of it, its end missing, something before it.
+    let zip = export(&made, &Selection::default(), "text", &out.path().join("a.zip"));
+    let good = std::fs::read(&zip).unwrap();
+    assert_eq!(check(&zip, None).0, []);
+    for tenth in 1..9 {
+        let mut bad = good.clone();
+        // Not in a header of a file, where a flag may go unnoticed because nobody reads it.
+        let at = good.len() * tenth / 10;
+        bad[at] ^= 0x10;
+        std::fs::write(&zip, &bad).unwrap();
+        match verify_export(&zip, None, &mut |_| {}) {
+            Ok(_) => {}
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+    }
+    for bad in [&good[..good.len() - 30], &good[..good.len() / 2], &[b"MZ", &good[..]].concat()[..100]] {
+        std::fs::write(&zip, bad).unwrap();
+        found(&zip);
+    }
+    // The file itself is gone; its manifest is gone, or is not one.
+    let file = export(&made, &Selection::default(), "jsonl", &out.path().join("b.jsonl"));
+    let manifest = with_suffix(&file, ".manifest.json");
+    let told = std::fs::read(&manifest).unwrap();
+    for bad in [&told[..told.len() / 2], b"\xff", b""] {
+        std::fs::write(&manifest, bad).unwrap();
+        found(&file);
+    }
+    std::fs::remove_file(&manifest).unwrap();
+    found(&file);
+    std::fs::write(&manifest, told).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    found(&file);
+    // What never was an export is not an altered one.
+    std::fs::write(out.path().join("letter.txt"), "Dear Sir").unwrap();
+    assert!(verify_export(&out.path().join("letter.txt"), None, &mut |_| {}).is_err());
+    assert!(verify_export(&out.path().join("nothing"), None, &mut |_| {}).is_err());
+}
+
+#[test]
+fn a_manifest_cannot_call_a_record_with_a_gap_complete() {
+    let made = three_meetings();
+    let out = tempfile::tempdir().unwrap();
+    for format in ["jsonl", "text"] {
+        let file = export(&made, &Selection::default(), format, &out.path().join(format!("a.{format}")));
+        let manifest = with_suffix(&file, ".manifest.json");
+        let told = std::fs::read_to_string(&manifest).unwrap();
+        assert!(told.contains("\"coverage\":\"incomplete\""), "{told}");
+        std::fs::write(&manifest, told.replace("\"coverage\":\"incomplete\"", "\"coverage\":\"complete\"")).unwrap();
+        let (findings, _) = check(&file, Some(&made.public_key()));
+        assert_eq!(findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [FindingKind::ChangedFile], "{format}");
+        assert_eq!(python(&[file.to_str().unwrap(), "--key", &made.public_key()]).0, 4);
+    }
+}
+
+#[test]
 fn a_text_export_is_checked_as_a_whole() {
     let made = three_meetings();
     let out = tempfile::tempdir().unwrap();

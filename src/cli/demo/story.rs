@@ -160,7 +160,8 @@ impl Story {
         let id = first.map_or_else(String::new, |id| format!("\n  {program} show --archive {archive} {id}"));
         self.say(&format!(
             "\nTry next:\n  {program} list --archive {archive}{id}\n  \
-             {program} export --archive {archive} --since 1970-01-01 --format jsonl --output -\n  \
+             {program} search --archive {archive} budget\n  \
+             {program} export --archive {archive} --since 1970-01-01 --format html --output {archive}/export.zip\n  \
              {program} verify --archive {archive}\n  \
              {program} help serve"
         ))?;

@@ -100,7 +100,7 @@ impl Pages {
     }
 
     /// The next message is the first that the reader of this file sees.
-    pub(super) fn from_here(&mut self) {
+    pub(super) fn begin_here(&mut self) {
         self.top = self.y;
     }
 

@@ -196,6 +196,9 @@ fn kinds(text: &str) -> Result<Filter, String> {
             let all = Kind::ALL.iter().flat_map(|kind| [kind.as_str(), group_of(*kind)]);
             let near = all.min_by_key(|known| strsim::osa_distance(known, &name));
             let near = near.filter(|known| strsim::osa_distance(known, &name) <= 3);
+            // `gap` for `capture.gap`.
+            let ends = |kind: &&Kind| kind.as_str().split('.').next_back() == Some(&*name);
+            let near = Kind::ALL.iter().find(ends).map(|kind| kind.as_str()).or(near);
             return Err(match near {
                 Some(known) => format!("no such kind of event; did you mean kind:{known}?"),
                 None => "no such kind of event; write kind:message, kind:participant, kind:message.edited or the like"

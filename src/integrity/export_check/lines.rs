@@ -319,6 +319,13 @@ impl<'a> Lines<'a> {
                 wrong("the manifest tells other gaps than the file holds");
             }
             let listed = manifest.get("conversations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let with_gaps: BTreeSet<&str> = self.gap_events.values().map(String::as_str).collect();
+            if listed.iter().any(|one| {
+                let id = one.get("id").and_then(Value::as_str).unwrap_or_default();
+                one.get("coverage").and_then(Value::as_str) != Some("incomplete") && with_gaps.contains(id)
+            }) {
+                wrong("the manifest calls a record complete in which there is a gap");
+            }
             let listed: Option<BTreeSet<&str>> = listed.iter().map(|one| one.get("id")?.as_str()).collect();
             if !listed.is_some_and(|listed| listed.into_iter().eq(self.conversations.iter().map(String::as_str))) {
                 wrong("the manifest tells other conversations than the file holds");
@@ -333,6 +340,13 @@ impl<'a> Lines<'a> {
         };
         if self.of_content && whole && number("log_size") != Some(events) {
             wrong("the whole log was asked for, and the file holds another number of events than the log had");
+        }
+        let untold = match manifest.get("gaps").and_then(Value::as_array) {
+            Some(told) if !self.of_content => self.gap_events.len().saturating_sub(told.len()),
+            _ => 0,
+        };
+        if untold > 0 {
+            report.remarks.push(format!("the manifest does not describe {untold} of the recorded gaps"));
         }
     }
 

@@ -31,12 +31,16 @@ impl Package {
             return Ok(Package::Folder(path.to_owned()));
         }
         let io = |source| ExportCheckError::Io { path: path.to_owned(), source };
+        let mut manifest = path.as_os_str().to_owned();
+        manifest.push(".manifest.json");
+        if Path::new(&manifest).exists() {
+            // That the file itself is gone is then a finding.
+            return Ok(Package::File(path.to_owned()));
+        }
         let mut magic = [0; 4];
         let file = File::open(path).map_err(io)?;
         let is_zip = (&file).read_exact(&mut magic).is_ok() && magic == *b"PK\x03\x04";
-        let mut manifest = path.as_os_str().to_owned();
-        manifest.push(".manifest.json");
-        if !is_zip || Path::new(&manifest).exists() {
+        if !is_zip && !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("zip")) {
             return Ok(Package::File(path.to_owned()));
         }
         let shared = Shared { file: Arc::new(file), at: 0 };
@@ -49,6 +53,15 @@ impl Package {
         match self {
             Package::File(path) => format!("{}.{name}", path.file_name().unwrap_or_default().to_string_lossy()),
             _ => name.to_owned(),
+        }
+    }
+
+    /// Whether something lies here that only accompanies exports.
+    pub(super) fn has_companion(&self) -> bool {
+        let name = self.companion("proofs.jsonl");
+        match self {
+            Package::File(_) | Package::Folder(_) => self.place(&name).exists(),
+            Package::Zip(_, archive) => archive.index_for_name(&name).is_some(),
         }
     }
 

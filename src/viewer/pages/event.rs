@@ -19,7 +19,7 @@ use crate::viewer::transcript::attendance::present;
 use crate::viewer::transcript::said::Said;
 use crate::viewer::transcript::who::Who;
 use crate::viewer::transcript::{formatted, line, message};
-use crate::viewer::{Viewer, links};
+use crate::viewer::{Viewer, links, words};
 
 /// Bytes of text on the page; with more, a browser would suffer. The export has them all.
 const LONGEST: usize = 2_000_000;
@@ -58,11 +58,20 @@ struct Page {
     presence_told: bool,
     more_present: usize,
     late: Option<String>,
+    /// What happened to the message afterwards, at its source.
+    since_then: Vec<Change>,
     facts: Vec<(&'static str, String)>,
     json: String,
     json_cut: bool,
     previous: Option<u64>,
     next: Option<u64>,
+}
+
+/// A later event about the same message.
+struct Change {
+    seq: u64,
+    words: &'static str,
+    moment: Moment,
 }
 
 struct Present {
@@ -126,6 +135,7 @@ fn make(viewer: &Viewer, reader: &Reader, prefs: Prefs, seq: Seq, asked: &Asked)
         presence_told,
         // Clocks differ by a little; what came much later was fetched afterwards.
         late: (late.as_secs() >= 60).then(|| time::length(late)),
+        since_then: since_then(reader, &event, zone)?,
         facts: facts(&event, zone),
         json,
         json_cut,
@@ -134,6 +144,22 @@ fn make(viewer: &Viewer, reader: &Reader, prefs: Prefs, seq: Seq, asked: &Asked)
         shell: Shell::new(viewer, prefs, "conversations", format!("Event {seq}")).searching(&asked.q),
     };
     Ok(html(page, Cache::Ask))
+}
+
+/// Who sees one version of a message must learn that there are others.
+fn since_then(reader: &Reader, event: &Event, zone: chrono_tz::Tz) -> Result<Vec<Change>, PageError> {
+    let (Some(id), Some(message)) = (&event.conversation, &event.content.message) else { return Ok(Vec::new()) };
+    let change = |later: Event| {
+        let words = match later.kind {
+            Kind::MessageEdited => "edited",
+            Kind::MessageDeleted => "deleted at its source",
+            Kind::MessageUndelivered => "reported as not delivered",
+            _ => return None,
+        };
+        let moment = Moment::new(later.source_time.unwrap_or(later.recorded_at), zone);
+        (later.seq > event.seq).then_some(Change { seq: later.seq.0, words, moment })
+    };
+    Ok(reader.changes_of(id, &[&message.id])?.into_iter().filter_map(change).take(NAMED).collect())
 }
 
 /// The event as the API gives it, for people; and whether it was cut.
@@ -152,7 +178,7 @@ fn facts(event: &Event, zone: chrono_tz::Tz) -> Vec<(&'static str, String)> {
         None => facts.push(("The platform’s clock", "not told".to_owned())),
     }
     facts.push(("Recorded", time::full(event.recorded_at, zone)));
-    facts.push(("Platform", harmless::one_line(&event.platform)));
+    facts.push(("Platform", words::platform(&event.platform)));
     facts.push(("Connector", harmless::one_line(&event.connector)));
     if let Some(id) = &event.conversation {
         facts.push(("Conversation", id.to_string()));

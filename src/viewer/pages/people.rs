@@ -10,7 +10,7 @@ use axum::routing::get;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::archive::reader::{Attendance, Conversation, ConversationFilter, NameRow, PersonRow};
+use crate::archive::reader::{Attendance, Conversation, ConversationFilter, ConversationState, NameRow, PersonRow};
 use crate::archive::{ArchiveError, Reader};
 use crate::harmless;
 use crate::viewer::listing::{Day, days};
@@ -107,6 +107,8 @@ struct Stay {
     title: String,
     joined: time::Moment,
     left: Option<time::Moment>,
+    /// Instead of when they left.
+    instead: &'static str,
     length: String,
 }
 
@@ -198,6 +200,7 @@ impl Stay {
             title: words::title(conversation),
             joined: time::Moment::new(stay.joined_at, zone),
             left: stay.left_at.map(|left| time::Moment::new(left, zone)),
+            instead: if conversation.state == ConversationState::Live { "still there" } else { "not told" },
             length: stay.left_at.map(|left| time::length(left.since(stay.joined_at))).unwrap_or_default(),
         }
     }

@@ -63,6 +63,8 @@ struct Page {
     state: Outcome,
     /// What the reader should know of the index; may be empty.
     notice: String,
+    /// Name of each export format, and what it is.
+    formats: Vec<(&'static str, &'static str)>,
 }
 
 /// What there is to show.
@@ -194,6 +196,7 @@ fn make(viewer: &Viewer, reader: &Reader, prefs: Prefs, asked: &Asked) -> Result
         sorts: sorts(asked.sort()),
         state,
         notice,
+        formats: crate::export::FORMATS.iter().map(|format| (format.name(), format.about())).collect(),
         shell: Shell::new(viewer, prefs, "search", title).searching(&asked.q),
     };
     Ok(html(page, Cache::Ask))

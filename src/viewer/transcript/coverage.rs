@@ -86,7 +86,8 @@ mod tests {
         let spans = [Span { from: at(0), to: Some(at(60)) }];
         let shown = told(&statement(&spans, &[], false), &[], &id, Tz::Asia__Tokyo);
         assert_eq!(shown.heading, "Complete from 21 Nov 2026, 10:37 to 21 Nov 2026, 11:37. Nothing is missing.");
-        let shown = told(&statement(&spans, &[gap.clone()], true), &[(Seq(7), gap)], &id, Tz::Asia__Tokyo);
+        let shown =
+            told(&statement(&spans, std::slice::from_ref(&gap), true), &[(Seq(7), gap.clone())], &id, Tz::Asia__Tokyo);
         let reasons: Vec<&str> = shown.reasons.iter().map(|(told, _)| told.as_str()).collect();
         assert_eq!(
             reasons,

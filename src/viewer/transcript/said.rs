@@ -177,7 +177,7 @@ fn target(typed: &str) -> Option<(String, Option<String>)> {
     if typed.len() > LONGEST_LINK {
         return None;
     }
-    let url = Url::parse(typed).ok()?;
+    let mut url = Url::parse(typed).ok()?;
     match url.scheme() {
         "http" | "https" => {
             let host = url.host_str()?.to_owned();
@@ -185,6 +185,8 @@ fn target(typed: &str) -> Option<(String, Option<String>)> {
             let after = told.strip_prefix(&host);
             let honest =
                 after.is_some_and(|after| after.is_empty() || after.starts_with(['/', '?', '#']) || port(after));
+            // A name or password before the host is there to mislead, or is nobody else's business.
+            url.set_username("").and_then(|()| url.set_password(None)).ok()?;
             Some((url.to_string(), (!honest).then_some(host)))
         }
         "tel" => url.path().starts_with(|c: char| c == '+' || c.is_ascii_digit()).then(|| (url.to_string(), None)),

@@ -113,6 +113,8 @@ fn errors_point_at_the_place_and_say_what_to_write() {
         ("is:new", "is:new", "is:edited or is:deleted"),
         ("kind:mesage", "mesage", "kind:message"),
         ("kind:zzzzzzzzzzz", "zzzzzzzzzzz", "kind:participant"),
+        ("kind:gap", "gap", "kind:capture.gap"),
+        ("kind:joined", "joined", "kind:participant.joined"),
         ("a*b", "*", "end of a word"),
         ("*ing", "*", "end of a word"),
         ("from:*", "*", "only signs"),
