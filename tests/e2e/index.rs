@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use greffier::simulate::Scenario;
 use serde_json::Value;
 
 use crate::disk::SmallDisk;
@@ -16,15 +17,12 @@ use crate::viewer::Viewer;
 /// Time for the index to be made anew, on a machine that is busy with other tests.
 const HEALED: Duration = Duration::from_secs(30);
 
-/// A meeting in which somebody goes on talking.
-fn talk(times: u32, every_ms: u32) -> greffier::simulate::Scenario {
-    let steps = format!(
-        "{{ do = \"invite_meeting\", in = \"m\", by = \"ann\", subject = \"Breakfast\" }},\n\
-         {{ do = \"wait_for\", what = \"connected\", in = \"m\", within_ms = 60000 }},\n\
-         {{ do = \"say\", in = \"m\", by = \"ann\", text = \"Marmalade number {{n}}.\", times = {times}, every_ms = {every_ms} }},\n\
-         {{ do = \"wait_for\", what = \"acknowledged\", within_ms = 120000 }},\n"
-    );
-    scenario("forget_after_ms = 120000", &steps)
+/// A meeting in which somebody goes on talking for longer than any test lasts.
+fn talk() -> Scenario {
+    let steps = "{ do = \"invite_meeting\", in = \"m\", by = \"ann\", subject = \"Breakfast\" },\n\
+         { do = \"wait_for\", what = \"connected\", in = \"m\", within_ms = 60000 },\n\
+         { do = \"say\", in = \"m\", by = \"ann\", text = \"Marmalade number {n}.\", times = 50000, every_ms = 20 },\n";
+    scenario("forget_after_ms = 120000", steps)
 }
 
 fn said(record: &Record) -> Vec<u64> {
@@ -56,6 +54,15 @@ async fn heals(rig: &Rig, viewer: &Viewer) -> Duration {
     let found = viewer.until_found("marmalade", recorded.len(), HEALED).await;
     assert_eq!(found[..recorded.len()], recorded, "what is found is not what is in the archive");
     begin.elapsed()
+}
+
+/// Stops while people talk; then too each recorded message is found once, on the command line.
+async fn ends(rig: &Rig, recorder: Recorder) -> Record {
+    recorder.terminate().await;
+    let (record, _) = rig.settle().await;
+    let rows = rig.json(&["search", "marmalade", "--json", "--limit", "100000", "--sort", "oldest"]).await;
+    assert_eq!(rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect::<Vec<_>>(), said(&record));
+    record
 }
 
 /// The files of the generations.
@@ -99,7 +106,7 @@ const DAMAGES: &[Damage] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_damaged_between_two_runs_is_made_anew_while_recording_goes_on() {
-    let rig = Rig::new(talk(1500, 20), "").await;
+    let rig = Rig::new(talk(), "").await;
     let mut recorder = rig.start();
     let some = |r: &Record| r.count("message.sent") > 40;
     rig.until(Duration::from_secs(40), "the first messages", some).await;
@@ -113,15 +120,12 @@ async fn an_index_damaged_between_two_runs_is_made_anew_while_recording_goes_on(
         let took = heals(&rig, &viewer).await;
         println!("{damage}: everything found again {took:?} later");
     }
-    rig.play().await;
-    heals(&rig, &recorder.viewer().await).await;
-    recorder.terminate().await;
-    rig.settle().await;
+    ends(&rig, recorder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_another_process_holds_or_that_cannot_be_made_does_not_disturb_recording() {
-    let rig = Rig::new(talk(500, 20), "").await;
+    let rig = Rig::new(talk(), "").await;
     // A file where the directory should be.
     fs::create_dir_all(rig.archive()).unwrap();
     fs::write(index_of(&rig), "not a directory").unwrap();
@@ -148,15 +152,12 @@ async fn an_index_that_another_process_holds_or_that_cannot_be_made_does_not_dis
     assert!(!rig.json(&["search", "marmalade", "--json", "--limit", "5"]).await.is_empty());
     drop(lock);
     heals(&rig, &viewer).await;
-    rig.play().await;
-    heals(&rig, &viewer).await;
-    recorder.terminate().await;
-    rig.settle().await;
+    ends(&rig, recorder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_the_index_alone_does_not_disturb_recording_and_search_heals() {
-    let rig = Rig::new(talk(700, 20), "").await;
+    let rig = Rig::new(talk(), "").await;
     fs::create_dir_all(index_of(&rig)).unwrap();
     let Some(disk) = SmallDisk::mount(&index_of(&rig), 8) else {
         println!("SKIPPED: this account may not mount a file system, so no disk could be filled");
@@ -183,9 +184,6 @@ async fn a_full_disk_under_the_index_alone_does_not_disturb_recording_and_search
         let viewer = recorder.viewer().await;
         println!("everything found again {:?} after there was room", heals(&rig, &viewer).await);
     }
-    rig.play().await;
-    heals(&rig, &recorder.viewer().await).await;
-    recorder.terminate().await;
-    let (record, _) = rig.settle().await;
+    let record = ends(&rig, recorder).await;
     assert_eq!(record.count("capture.gap"), 1, "only that of the kill\n{}", record.told());
 }
