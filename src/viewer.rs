@@ -12,6 +12,7 @@ pub mod api;
 pub mod assets;
 mod download;
 pub mod guard;
+mod kept;
 pub mod links;
 pub mod listen;
 pub mod listing;
@@ -87,6 +88,7 @@ pub struct Viewer {
     /// What an operator may set.
     pub options: Options,
     admission: guard::Admission,
+    kept: kept::Kept,
     streams: live::Streams,
     downloads: Arc<Semaphore>,
 }
@@ -107,6 +109,7 @@ impl Viewer {
             clock,
             options,
             admission,
+            kept: kept::Kept::default(),
             streams: live::Streams::default(),
             downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
         }

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::kept::Text;
 pub use super::prefs::Prefs;
 use super::{Viewer, assets, links};
 use crate::archive::ArchiveError;
@@ -44,7 +45,8 @@ pub struct RecorderMark {
 }
 
 impl RecorderMark {
-    fn of(vitals: &Vitals) -> RecorderMark {
+    /// What it does just now.
+    pub fn of(vitals: &Vitals) -> RecorderMark {
         let listening = vitals.connectors.iter().filter(|(_, health)| health.state() == HealthState::Listening).count();
         let (class, text) = match (vitals.connectors.len(), listening) {
             _ if !vitals.writer_lives() => ("idle", "Not recording".to_owned()),
@@ -127,7 +129,10 @@ pub fn html(page: impl Template, cache: Cache) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::VARY, HeaderValue::from_static("cookie"));
     cache.mark(&mut headers, text.as_bytes());
-    (headers, Body::from(text)).into_response()
+    let text = Bytes::from(text);
+    let mut answer = (headers, Body::from(text.clone())).into_response();
+    answer.extensions_mut().insert(Text(text));
+    answer
 }
 
 /// Why there is no page. The words are shown to the reader; text of strangers in them is escaped and must have been made

@@ -116,6 +116,25 @@ pub(super) fn conversation_of(row: &Row<'_>) -> Result<(i64, Conversation), Trou
 }
 
 impl Reader {
+    /// Whether a conversation goes on, and its number of events: as long as both are the same, so is all the rest of it.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn stamp_of(&self, id: &ConversationId) -> Result<Option<(ConversationState, u64)>, ArchiveError> {
+        let read = || {
+            self.conn
+                .prepare_cached(
+                    "SELECT c.live, c.events FROM conversation c JOIN conversation_id i ON i.number = c.number WHERE i.id = ?1",
+                )?
+                .query_row([id.as_str()], |row| {
+                    let state = if row.get(0)? { ConversationState::Live } else { ConversationState::Ended };
+                    Ok((state, row.get::<_, N>(1)?.0))
+                })
+                .optional()
+        };
+        read().map_err(|e| self.failed("read", e))
+    }
+
     /// One conversation.
     ///
     /// # Errors

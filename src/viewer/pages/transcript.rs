@@ -19,7 +19,7 @@ use crate::index::query::Calendar;
 use crate::index::snippet::Matcher;
 use crate::index::{self, Scope};
 use crate::model::{ConversationId, Seq, Timestamp};
-use crate::viewer::page::{Cache, PageError, Prefs, Shell, html};
+use crate::viewer::page::{Cache, PageError, Prefs, RecorderMark, Shell, html};
 use crate::viewer::time::{self, Moment};
 use crate::viewer::transcript::ask::{self, Head, PAGE, Place, Stretch};
 use crate::viewer::transcript::attendance::{self, Attended};
@@ -166,7 +166,38 @@ async fn transcript(
     let id = conversation_of(&id)?;
     let place = place(&asked, &prefs)?;
     let asking = Arc::clone(&viewer);
-    viewer.readers.ask(move |reader| make(&asking, reader, prefs, &id, &asked, place)).await
+    let answer = viewer.readers.ask(move |reader| -> Result<Response, PageError> {
+        let key = key(&asking, reader, &prefs, &id, &asked)?;
+        if let Some(known) = key.as_deref().and_then(|key| asking.kept.get(key)) {
+            return Ok(known);
+        }
+        // What is answered is looked up in the index: before it has caught up, a page may lack a quotation.
+        let size = reader.log_size()?;
+        let whole = asking.index.as_ref().is_none_or(|index| index.reached().0 >= size);
+        let answer = make(&asking, reader, prefs, &id, &asked, place)?;
+        if let Some(key) = key.filter(|_| whole) {
+            asking.kept.keep(key, &answer);
+        }
+        Ok(answer)
+    });
+    answer.await
+}
+
+/// Everything that the page is made from, if it cannot change by itself: the conversation has ended and no search came along.
+fn key(
+    viewer: &Viewer,
+    reader: &Reader,
+    prefs: &Prefs,
+    id: &ConversationId,
+    asked: &Asked,
+) -> Result<Option<String>, PageError> {
+    if !asked.q.is_empty() {
+        return Ok(None);
+    }
+    let Some((ConversationState::Ended, events)) = reader.stamp_of(id)? else { return Ok(None) };
+    let mark = RecorderMark::of(&viewer.vitals);
+    let zone = (prefs.zone.name(), &prefs.zone_label, prefs.chosen);
+    Ok(Some(format!("{events} {zone:?} {mark:?} {}", prefs.here)))
 }
 
 fn place(asked: &Asked, prefs: &Prefs) -> Result<Place, PageError> {
