@@ -95,8 +95,6 @@ impl Reader {
             conn.busy_timeout(std::time::Duration::from_secs(5))?;
             conn.pragma_update(None, "trusted_schema", false)?;
             conn.pragma_update(None, "temp_store", "MEMORY")?;
-            // KiB: upper levels of the large trees, so that a page of a transcript is not read from the file anew each time.
-            conn.pragma_update(None, "cache_size", -8_192)?;
             conn.set_prepared_statement_cache_capacity(64);
             Ok(())
         };
@@ -106,7 +104,10 @@ impl Reader {
             // Older layouts are led to the newest by whoever opens the archive for writing; every version so far can be read.
             schema::Found::Archive(version) => version,
         };
-        schema::look_newest(&conn, version)
+        // KiB: upper levels of the large trees, so that a page of a transcript is not read from the file anew each time. It
+        // reads the file, so it comes after the look whether that is ours.
+        conn.pragma_update(None, "cache_size", -8_192)
+            .and_then(|()| schema::look_newest(&conn, version))
             .and_then(|()| conn.pragma_update(None, "query_only", true))
             .map_err(|e| ArchiveError::sqlite(doing(), e))?;
         Ok(Reader { conn, path: path.to_owned(), version })

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Times are cut to milliseconds on both sides.
 const ROUNDING_MS: i64 = 2;
-/// How long the news of a loss may be on its way: a gap begins when the recorder learns of it.
+/// How long the news of a loss or an end may be on its way: a gap begins when the recorder learns of it.
 const LATENCY_MS: i64 = 250;
 
 /// All events in the order of the log.
@@ -140,8 +140,10 @@ impl Record {
     fn is_accounted_for(&self, conversation: &str, said: &Entry) {
         let began = self.of_in("recording.started", conversation).next().map(|e| ms(&e["recorded_at"]));
         let ended = self.of_in("conversation.ended", conversation).last().map(|e| ms(&e["recorded_at"]));
+        // Somebody may speak on between the moment in which the recorder has left and that in which it hears so.
+        let late = if said.fate == Fate::NotOffered { LATENCY_MS } else { ROUNDING_MS };
         let outside = began.is_none_or(|began| said.time_ms <= began + ROUNDING_MS)
-            || ended.is_some_and(|ended| said.time_ms + ROUNDING_MS >= ended);
+            || ended.is_some_and(|ended| said.time_ms + late >= ended);
         let gaps = self.gaps(conversation);
         let inside = gaps.iter().any(|(from, to, _)| (from - LATENCY_MS..=to + ROUNDING_MS).contains(&said.time_ms));
         assert!(
