@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -144,12 +145,17 @@ pub(super) struct Folder<'l> {
     pub(super) suffix: &'static str,
     /// The files, in the order they were made.
     pub(super) made: &'l mut Vec<PathBuf>,
+    /// The export was broken off: no further file.
+    pub(super) stopped: &'l AtomicBool,
 }
 
 impl Place for Folder<'_> {
     fn put(&mut self, name: &str, body: &mut Body<'_>) -> Result<(), ExportError> {
         let path = self.dir.join(format!("{name}{}", self.suffix));
         let io = |source| ExportError::Io { doing: format!("write {}", path.display()), source };
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(io(io::ErrorKind::Interrupted.into()));
+        }
         if name.contains('/')
             && let Some(parent) = path.parent()
         {

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zip::ZipWriter;
@@ -61,10 +62,12 @@ enum Target {
 #[derive(Debug)]
 pub struct Output {
     target: Target,
-    /// A folder to make first, for the one file in it.
+    /// The folder, if it is to be made first; it goes again if nothing comes of the export.
     parent: Option<PathBuf>,
     /// Held while drafts get their names; a clean-up waits for it.
     placing: Arc<Mutex<()>>,
+    /// Set by a clean-up: nothing is written any more.
+    stopped: Arc<AtomicBool>,
 }
 
 /// Folder for drafts inside a folder that is exported to.
@@ -88,7 +91,7 @@ impl Output {
             _ => Target::File(path.to_owned()),
         };
         let parent = match &target {
-            Target::File(_) if folder && !path.exists() => Some(path.to_owned()),
+            Target::File(_) | Target::Folder(_) if folder && !path.exists() => Some(path.to_owned()),
             _ => None,
         };
         if path.file_name().is_some_and(|name| name.to_str().is_none()) {
@@ -98,7 +101,7 @@ impl Output {
             );
             return Err(ExportError::Io { doing: format!("export to {}", path.display()), source });
         }
-        let output = Output { target, parent, placing: Arc::default() };
+        let output = Output { target, parent, placing: Arc::default(), stopped: Arc::default() };
         output.check_free()?;
         Ok(output)
     }
@@ -140,14 +143,11 @@ impl Output {
 
     /// What removes the drafts when the export is broken off from outside (Ctrl-C); waits while they get their names.
     pub fn interruption(&self) -> impl FnOnce() + Send + 'static {
-        let (target, placing) = (self.target.clone(), Arc::clone(&self.placing));
-        // A folder that is not there yet is made by the export, and goes with it.
-        let folder = match &self.target {
-            Target::Folder(path) if !path.exists() => Some(path.clone()),
-            _ => self.parent.clone(),
-        };
+        let (target, placing, stopped) = (self.target.clone(), Arc::clone(&self.placing), Arc::clone(&self.stopped));
+        let folder = self.parent.clone();
         move || {
             let _held = placing.lock().unwrap_or_else(PoisonError::into_inner);
+            stopped.store(true, Ordering::SeqCst);
             match target {
                 Target::File(path) => {
                     let only = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -157,7 +157,16 @@ impl Output {
                     }
                 }
                 Target::Zip(path) => drop(fs::remove_file(with_suffix(&path, DRAFTS))),
-                Target::Folder(path) => drop(fs::remove_dir_all(path.join(DRAFTS))),
+                Target::Folder(path) => {
+                    // A file that was about to be made when writing was stopped may appear while the others go.
+                    let drafts = path.join(DRAFTS);
+                    for _ in 0..100 {
+                        let _ = fs::remove_dir_all(&drafts);
+                        if !drafts.exists() {
+                            break;
+                        }
+                    }
+                }
             }
             if let Some(folder) = folder {
                 // Only if nothing is in it.
@@ -184,10 +193,14 @@ impl Output {
             fs::create_dir_all(parent)
                 .map_err(|source| ExportError::Io { doing: format!("make folder {}", parent.display()), source })?;
         }
-        let mut drafts = Drafts { target: &self.target, files: Vec::new(), lock: None, new_folder: false };
+        let mut drafts =
+            Drafts { target: &self.target, stopped: &self.stopped, files: Vec::new(), lock: None, new_folder: false };
         let written = drafts.write(source, format, made, progress);
         let _held = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        let placed = written.and_then(|written| drafts.place().map(|()| written));
+        let placed = match self.stopped.load(Ordering::SeqCst) {
+            true => Err(ExportError::output(io::ErrorKind::Interrupted.into())),
+            false => written.and_then(|written| drafts.place().map(|()| written)),
+        };
         if placed.is_err() {
             drafts.discard();
             if let Some(parent) = &self.parent {
@@ -201,6 +214,7 @@ impl Output {
 
 struct Drafts<'t> {
     target: &'t Target,
+    stopped: &'t AtomicBool,
     /// Drafts, in the order they were made.
     files: Vec<PathBuf>,
     /// Keeps a second export away from the same place.
@@ -233,7 +247,7 @@ impl Drafts<'_> {
                 {
                     remove(&with_suffix(&whole, DRAFTS))?;
                 }
-                let mut folder = Folder { dir, suffix: DRAFTS, made: &mut self.files };
+                let mut folder = Folder { dir, suffix: DRAFTS, made: &mut self.files, stopped: self.stopped };
                 package(source, format, &mut folder, Some(only), made, progress)
             }
             Target::Zip(path) => {
@@ -257,7 +271,7 @@ impl Drafts<'_> {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("remove", &dir)(error)),
                     _ => fs::create_dir(&dir).map_err(io("make folder", &dir))?,
                 }
-                let mut folder = Folder { dir, suffix: "", made: &mut self.files };
+                let mut folder = Folder { dir, suffix: "", made: &mut self.files, stopped: self.stopped };
                 package(source, format, &mut folder, None, made, progress)
             }
         }

@@ -342,6 +342,16 @@ impl Follower {
     fn catch_up(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), IndexError> {
         self.begin()?;
         let (Some(archive), Some(lock)) = (&self.archive, &self.lock) else { return Err(IndexError::Interrupted) };
+        // Nobody watches over this index as a recorder does, and a hit that a damaged file hides would be missed in silence.
+        if self.anew.is_none()
+            && let Some(generation) = self.index.inner.current()
+            && let Err(error) = generation.check()
+        {
+            if !error.is_damage() {
+                return Err(error);
+            }
+            self.anew = Some(error.to_string());
+        }
         if let Some(why) = self.anew.take() {
             rebuild_in(&self.index, lock, archive, &self.interrupt, Some(why), progress)?;
         }

@@ -467,6 +467,33 @@ fn what_a_search_finds_comes_with_its_surroundings() {
 }
 
 #[test]
+fn what_is_broken_off_leaves_nothing_and_makes_nothing_more() {
+    let made = three_meetings();
+    let out = tempfile::tempdir().unwrap();
+    let reader = made.reader();
+    let all = Selection::default();
+    let source = Source::new(&reader, &all).unwrap();
+    for (format, path) in [("html", "a/"), ("rsmf", "b/"), ("jsonl", "c/"), ("rsmf", "d.zip"), ("csv", "e.csv")] {
+        let format = export::format(format).unwrap();
+        let output = Output::new(&out.path().join(path), format).unwrap();
+        let mut interrupted = false;
+        let broken = output.write(&source, format, &by(), &mut |done, _| {
+            if done == 5 {
+                // The process ends after this, whatever the writer is at.
+                output.interruption()();
+                interrupted = true;
+            }
+            if interrupted {
+                let left: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+                assert!(left.is_empty(), "{path} after {done}: {left:?}");
+            }
+        });
+        assert!(interrupted && broken.is_err(), "{path}");
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0, "{path}");
+    }
+}
+
+#[test]
 fn what_was_left_behind_is_no_hindrance_and_what_is_under_way_is() {
     let made = three_meetings();
     let out = tempfile::tempdir().unwrap();

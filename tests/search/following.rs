@@ -157,6 +157,32 @@ async fn whatever_file_is_damaged_search_answers_right_in_the_end() {
 }
 
 #[tokio::test]
+async fn without_a_recorder_a_damaged_index_is_noticed_before_it_is_asked() {
+    let origin = tempfile::tempdir().unwrap();
+    small(origin.path()).await;
+    let files = || std::fs::read_dir(generation(origin.path())).unwrap().map(|entry| entry.unwrap().path());
+    let victims: Vec<PathBuf> = files().filter(|path| path.extension().is_some_and(|end| end != "lock")).collect();
+    assert!(victims.iter().any(|path| path.extension().is_some_and(|end| end == "pos")), "{victims:?}");
+    for victim in victims {
+        for gone in [true, false] {
+            // Made anew under another name after each damage: the same kind of file is damaged.
+            let Some(victim) = files().find(|path| path.extension() == victim.extension()) else { continue };
+            let mut bytes = std::fs::read(&victim).unwrap();
+            std::fs::remove_file(&victim).unwrap();
+            if !gone {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 0x55;
+                std::fs::write(&victim, bytes).unwrap();
+            }
+            let reader = Reader::open(origin.path()).unwrap();
+            let index = ready(origin.path());
+            assert_eq!(found(&index, &reader, "steady").len(), 10, "{}", victim.display());
+            assert_eq!(found(&index, &reader, "\"steady word3\"").len(), 1, "{}", victim.display());
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_index_of_another_version_answers_until_the_new_one_is_made() {
     let dir = tempfile::tempdir().unwrap();
     small(dir.path()).await;
