@@ -7,7 +7,7 @@ use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::BlockSegmentPostings;
 use tantivy::query::Bm25Weight;
 use tantivy::schema::IndexRecordOption;
-use tantivy::{BitSet, DocId, Score, TERMINATED, Term};
+use tantivy::{DocId, Score, TERMINATED, Term};
 
 use super::IndexError;
 use super::plan::Lists;
@@ -16,6 +16,9 @@ use super::slots::Check;
 
 /// A search in a list costs about as much as reading so many of its documents into bits.
 const SEARCH: u64 = 8;
+
+/// Documents of a block of a list.
+const BLOCK: usize = 128;
 
 type Condition = Box<dyn Fn(DocId) -> bool + Send>;
 
@@ -31,7 +34,7 @@ pub(super) struct Opened {
 struct List {
     postings: BlockSegmentPostings,
     /// The same documents.
-    bits: Option<BitSet>,
+    bits: Option<Bits>,
     /// Which of the scoring terms it is.
     scores: Option<usize>,
 }
@@ -82,7 +85,7 @@ impl Opened {
             let long = u64::from(list.postings.doc_freq());
             if long > shortest && long < asked * SEARCH {
                 let all = read(term, IndexRecordOption::Basic)?;
-                list.bits = all.map(|all| bits_of(all, segment.reader.max_doc()));
+                list.bits = all.map(|all| Bits::of(all, segment.reader.max_doc()));
             }
         }
         opened.lists.sort_by_key(|list| list.postings.doc_freq());
@@ -106,6 +109,30 @@ impl Opened {
         let highest: Vec<Score> = weights.iter().map(highest).collect();
         let all: Score = highest.iter().sum();
         let mut scores = vec![0.0; weights.len()];
+        if self.conditions.is_empty()
+            && let Some((lead, others)) = self.lists.split_first_mut()
+            && let Some(number) = lead.scores
+            && others.iter().all(|other| other.bits.is_some())
+        {
+            let rest = all - highest[number];
+            let span = (self.from, self.end);
+            return by_blocks(
+                lead,
+                others,
+                span,
+                (&weights[number], rest, least),
+                norms,
+                |others, doc, norm, score| {
+                    scores[number] = score;
+                    score_others(others, doc, norm, weights, &mut scores);
+                    let score = scores.iter().fold(0.0, |sum, score| sum + score);
+                    if score > least {
+                        least = visit(doc, score);
+                    }
+                    least
+                },
+            );
+        }
         let mut count = 0;
         self.walk(|lead, others, doc, place| {
             count += 1;
@@ -119,12 +146,7 @@ impl Opened {
             if most * 1.000_01 <= least {
                 return true;
             }
-            for other in others {
-                if let Some(number) = other.scores {
-                    let found = other.postings.seek(doc);
-                    scores[number] = weights[number].score(norm, other.postings.freq(found));
-                }
-            }
+            score_others(others, doc, norm, weights, &mut scores);
             let score = scores.iter().fold(0.0, |sum, score| sum + score);
             if score > least {
                 least = visit(doc, score);
@@ -169,18 +191,82 @@ impl Opened {
     }
 }
 
+fn score_others(others: &mut [List], doc: DocId, norm: u8, weights: &[Bm25Weight], scores: &mut [Score]) {
+    for other in others {
+        if let Some(number) = other.scores {
+            let found = other.postings.seek(doc);
+            scores[number] = weights[number].score(norm, other.postings.freq(found));
+        }
+    }
+}
+
+/// Goes through the leader's blocks in steps without branches: which of the documents are in all, which of these can
+/// surpass the least, and only those one by one. Returns how many are in all.
+fn by_blocks(
+    lead: &mut List,
+    others: &mut [List],
+    (from, end): (DocId, DocId),
+    (weight, rest, mut least): (&Bm25Weight, Score, Score),
+    norms: &FieldNormReader,
+    mut visit: impl FnMut(&mut [List], DocId, u8, Score) -> Score,
+) -> u64 {
+    let mut count = 0;
+    let mut at = if from > 0 { lead.postings.seek(from) } else { 0 };
+    let mut hits = [(0, 0); BLOCK];
+    let mut candidates = [(0, 0, 0.0); BLOCK];
+    loop {
+        let docs = lead.postings.docs();
+        let stop = docs.partition_point(|doc| *doc < end);
+        let mut found = 0;
+        for (doc, times) in docs[..stop].iter().zip(lead.postings.freqs()).skip(at) {
+            hits[found] = (*doc, *times);
+            found +=
+                usize::from(others.iter().all(|other| other.bits.as_ref().is_some_and(|bits| bits.contains(*doc))));
+        }
+        count += found as u64;
+        let mut kept = 0;
+        for (doc, times) in &hits[..found] {
+            let norm = norms.fieldnorm_id(*doc);
+            let score = weight.score(norm, *times);
+            candidates[kept] = (*doc, norm, score);
+            // A little slack: the sum may be rounded otherwise than the score.
+            kept += usize::from((score + rest) * 1.000_01 > least);
+        }
+        for (doc, norm, score) in &candidates[..kept] {
+            least = visit(others, *doc, *norm, *score);
+        }
+        if docs.is_empty() || stop < docs.len() {
+            return count;
+        }
+        at = 0;
+        lead.postings.advance();
+    }
+}
+
 /// What no score of a word reaches: it is this times `t/(t + k)`, and `k` is 0.3 for a text of no length.
 pub(super) fn highest(weight: &Bm25Weight) -> Score {
     weight.score(0, 1) * 1.3 * 1.000_01
 }
 
-fn bits_of(mut postings: BlockSegmentPostings, max_doc: DocId) -> BitSet {
-    let mut bits = BitSet::with_max_value(max_doc);
-    while !postings.docs().is_empty() {
-        postings.docs().iter().filter(|doc| **doc < max_doc).for_each(|doc| {
-            bits.insert(*doc);
-        });
-        postings.advance();
+/// A set of documents.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn of(mut postings: BlockSegmentPostings, max_doc: DocId) -> Bits {
+        let mut words = vec![0_u64; max_doc as usize / 64 + 1];
+        while !postings.docs().is_empty() {
+            for doc in postings.docs() {
+                if let Some(word) = words.get_mut(*doc as usize / 64) {
+                    *word |= 1 << (doc % 64);
+                }
+            }
+            postings.advance();
+        }
+        Bits(words)
     }
-    bits
+
+    #[inline]
+    fn contains(&self, doc: DocId) -> bool {
+        self.0.get(doc as usize / 64).is_some_and(|word| word >> (doc % 64) & 1 == 1)
+    }
 }
