@@ -94,7 +94,23 @@ impl Opened {
 
     /// Calls `visit` with each document that is in all, until it returns `false`.
     pub(super) fn each(&mut self, mut visit: impl FnMut(DocId) -> bool) {
-        self.walk(|_, _, doc, _| visit(doc));
+        let Some(members) = self.members() else {
+            self.walk(|_, _, doc, _| visit(doc));
+            return;
+        };
+        let span = (self.from, self.end);
+        if let Some(lead) = self.lists.first_mut() {
+            by_blocks(&mut lead.postings, span, &members, |hits| hits.iter().all(|hit| visit(hit.0)));
+        }
+    }
+
+    /// The documents that are in all lists but the first, if bits alone tell, and nothing else is asked.
+    fn members(&mut self) -> Option<Bits> {
+        let (_, others) = self.lists.split_first_mut()?;
+        if others.is_empty() || !self.conditions.is_empty() || others.iter().any(|other| other.bits.is_none()) {
+            return None;
+        }
+        others.iter_mut().filter_map(|other| other.bits.take()).reduce(Bits::and)
     }
 
     /// Counts the documents that are in all, and calls `visit` with those whose score is above what it returned last.
@@ -109,31 +125,36 @@ impl Opened {
         let highest: Vec<Score> = weights.iter().map(highest).collect();
         let all: Score = highest.iter().sum();
         let mut scores = vec![0.0; weights.len()];
-        if self.conditions.is_empty()
+        let mut count = 0;
+        if self.lists.first().is_some_and(|lead| lead.scores.is_some())
+            && let Some(members) = self.members()
             && let Some((lead, others)) = self.lists.split_first_mut()
             && let Some(number) = lead.scores
-            && others.iter().all(|other| other.bits.is_some())
         {
             let rest = all - highest[number];
-            let span = (self.from, self.end);
-            return by_blocks(
-                lead,
-                others,
-                span,
-                (&weights[number], rest, least),
-                norms,
-                |others, doc, norm, score| {
-                    scores[number] = score;
-                    score_others(others, doc, norm, weights, &mut scores);
+            let mut candidates = [(0, 0, 0.0); BLOCK];
+            by_blocks(&mut lead.postings, (self.from, self.end), &members, |hits| {
+                count += hits.len() as u64;
+                let mut kept = 0;
+                for (doc, times) in hits {
+                    let norm = norms.fieldnorm_id(*doc);
+                    let score = weights[number].score(norm, *times);
+                    candidates[kept] = (*doc, norm, score);
+                    // A little slack: the sum may be rounded otherwise than the score.
+                    kept += usize::from((score + rest) * 1.000_01 > least);
+                }
+                for (doc, norm, score) in &candidates[..kept] {
+                    scores[number] = *score;
+                    score_others(others, *doc, *norm, weights, &mut scores);
                     let score = scores.iter().fold(0.0, |sum, score| sum + score);
                     if score > least {
-                        least = visit(doc, score);
+                        least = visit(*doc, score);
                     }
-                    least
-                },
-            );
+                }
+                true
+            });
+            return count;
         }
-        let mut count = 0;
         self.walk(|lead, others, doc, place| {
             count += 1;
             let norm = norms.fieldnorm_id(doc);
@@ -200,46 +221,30 @@ fn score_others(others: &mut [List], doc: DocId, norm: u8, weights: &[Bm25Weight
     }
 }
 
-/// Goes through the leader's blocks in steps without branches: which of the documents are in all, which of these can
-/// surpass the least, and only those one by one. Returns how many are in all.
+/// Goes through the blocks of a list and calls `visit` with those of its documents that are members, and how often each has
+/// the word, until it returns `false`. Which are members is found without branches, since no processor could guess them.
 fn by_blocks(
-    lead: &mut List,
-    others: &mut [List],
+    lead: &mut BlockSegmentPostings,
     (from, end): (DocId, DocId),
-    (weight, rest, mut least): (&Bm25Weight, Score, Score),
-    norms: &FieldNormReader,
-    mut visit: impl FnMut(&mut [List], DocId, u8, Score) -> Score,
-) -> u64 {
-    let mut count = 0;
-    let mut at = if from > 0 { lead.postings.seek(from) } else { 0 };
+    members: &Bits,
+    mut visit: impl FnMut(&[(DocId, u32)]) -> bool,
+) {
+    let mut at = if from > 0 { lead.seek(from) } else { 0 };
     let mut hits = [(0, 0); BLOCK];
-    let mut candidates = [(0, 0, 0.0); BLOCK];
     loop {
-        let docs = lead.postings.docs();
+        let docs = lead.docs();
         let stop = docs.partition_point(|doc| *doc < end);
         let mut found = 0;
-        for (doc, times) in docs[..stop].iter().zip(lead.postings.freqs()).skip(at) {
-            hits[found] = (*doc, *times);
-            found +=
-                usize::from(others.iter().all(|other| other.bits.as_ref().is_some_and(|bits| bits.contains(*doc))));
+        for (place, doc) in docs[..stop].iter().enumerate().skip(at) {
+            // Read one by one: where frequencies were not asked for, there is no slice of them.
+            hits[found & (BLOCK - 1)] = (*doc, lead.freq(place));
+            found += members.bit(*doc);
         }
-        count += found as u64;
-        let mut kept = 0;
-        for (doc, times) in &hits[..found] {
-            let norm = norms.fieldnorm_id(*doc);
-            let score = weight.score(norm, *times);
-            candidates[kept] = (*doc, norm, score);
-            // A little slack: the sum may be rounded otherwise than the score.
-            kept += usize::from((score + rest) * 1.000_01 > least);
-        }
-        for (doc, norm, score) in &candidates[..kept] {
-            least = visit(others, *doc, *norm, *score);
-        }
-        if docs.is_empty() || stop < docs.len() {
-            return count;
+        if !visit(&hits[..found]) || docs.is_empty() || stop < docs.len() {
+            return;
         }
         at = 0;
-        lead.postings.advance();
+        lead.advance();
     }
 }
 
@@ -267,6 +272,18 @@ impl Bits {
 
     #[inline]
     fn contains(&self, doc: DocId) -> bool {
-        self.0.get(doc as usize / 64).is_some_and(|word| word >> (doc % 64) & 1 == 1)
+        self.bit(doc) == 1
+    }
+
+    /// 1 if the document is in it, otherwise 0.
+    #[inline]
+    fn bit(&self, doc: DocId) -> usize {
+        let word = self.0.get(doc as usize / 64).copied().unwrap_or(0);
+        (word >> (doc % 64) & 1) as usize
+    }
+
+    fn and(mut self, other: Bits) -> Bits {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= other);
+        self
     }
 }
