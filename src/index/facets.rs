@@ -8,7 +8,7 @@ use tantivy::query::EnableScoring;
 use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocId};
 
 use super::plan::Plan;
-use super::search::{AtSize, each_of};
+use super::search::{AtSize, Hits};
 use super::segments::{BLOCK, Segment};
 use super::{FacetCount, Facets, IndexError};
 use crate::archive::Reader;
@@ -25,6 +25,7 @@ pub(super) fn count(plan: &Plan, log: &AtSize<'_>, reader: &Reader) -> Result<Fa
     let failed = |source| IndexError::engine("count hits", source);
     let scoring = EnableScoring::disabled_from_searcher(&log.snapshot.searcher);
     let weight = plan.query.weight(scoring).map_err(failed)?;
+    let hits = plan.lists.as_ref().map_or(Hits::Weight(&*weight), Hits::Lists);
     let mut senders: HashMap<String, u64> = HashMap::new();
     let mut platforms: HashMap<String, u64> = HashMap::new();
     let mut conversations = Rows::default();
@@ -34,7 +35,7 @@ pub(super) fn count(plan: &Plan, log: &AtSize<'_>, reader: &Reader) -> Result<Fa
         let mut platform = ByTerm::new(segment.platforms.as_ref());
         conversations.grow(segment.numbers.max_value());
         let mut numbers = [0; COLLECT_BLOCK_BUFFER_LEN];
-        each_of(&*weight, segment, first, |docs| {
+        hits.each(segment, first, |docs| {
             let numbers = &mut numbers[..docs.len()];
             segment.numbers.values.get_vals(docs, numbers);
             numbers.iter().for_each(|number| conversations.add(*number));
@@ -102,20 +103,19 @@ impl<'c> ByTerm<'c> {
 
     fn into(self, all: &mut HashMap<String, u64>) -> Result<(), IndexError> {
         let Some(column) = self.column else { return Ok(()) };
-        let mut text = String::new();
-        for (ord, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let known = column
-                .ord_to_str(ord as u64, &mut text)
-                .map_err(|source| IndexError::engine("count hits", source.into()))?;
-            if known {
-                match all.get_mut(text.as_str()) {
-                    Some(sum) => *sum += count,
-                    None => {
-                        all.insert(text.clone(), *count);
-                    }
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let (ords, counts): (Vec<u64>, Vec<u64>) = counts.map(|(ord, count)| (ord as u64, *count)).unzip();
+        let mut counts = counts.into_iter();
+        let read = column.dictionary().sorted_ords_to_term_cb(&ords, |term| {
+            let (Some(count), Ok(term)) = (counts.next(), std::str::from_utf8(term)) else { return };
+            match all.get_mut(term) {
+                Some(sum) => *sum += count,
+                None => {
+                    all.insert(term.to_owned(), count);
                 }
             }
-        }
+        });
+        read.map_err(|source| IndexError::engine("count hits", source.into()))?;
         Ok(())
     }
 }
