@@ -3,6 +3,9 @@
 //! A connector is a sans-IO session, a thin async driver, and tolerant wire types. It sees only [`crate::capture`] and
 //! [`crate::model`]. Each has `run` (record until told to stop) and `check` (sign in, say what works, sign out).
 
+pub mod html;
+pub mod secret;
+pub mod teams;
 pub mod ucwa;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ pub use recorder::model;
 /// As in the recorder.
 #[path = "../../src/connector"]
 pub mod connector {
+    pub mod html;
     /// As in the recorder.
     pub mod ucwa {
         pub mod challenge;

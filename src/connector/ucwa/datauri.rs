@@ -3,15 +3,13 @@
 //! UCWA form-encodes what it does not put into base64: `+` is a blank there, and must be replaced *before* the one and
 //! only percent-decoding, or a literal plus (`%2b`) would be lost. In base64 `+` is a digit.
 
-mod html;
-
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8};
 use percent_encoding::percent_decode;
 
-pub use html::{html_to_text, sanitise};
+pub use crate::connector::html::{html_to_text, sanitise};
 
 /// A decoded data URI.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,34 +1,12 @@
 //! HTTP as plain data: what the sans-IO parts ask for and what comes back. No sockets here.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use url::Url;
 
+pub use crate::connector::secret::Secret;
 use crate::model::Timestamp;
-
-/// A text that must not be seen: redacted in `Debug`, wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(zeroize::Zeroizing<String>);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: String) -> Self {
-        Secret(zeroize::Zeroizing::new(text))
-    }
-
-    /// The text itself, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
 
 /// Number of one request on the wire; given out by the machine that sends it, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
