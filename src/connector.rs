@@ -7,6 +7,7 @@ pub mod html;
 pub mod secret;
 pub mod teams;
 pub mod ucwa;
+mod web;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

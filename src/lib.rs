@@ -15,6 +15,7 @@ pub mod harmless;
 pub mod health;
 pub mod index;
 pub mod integrity;
+pub mod listen;
 pub mod model;
 pub mod simulate;
 pub mod telemetry;

@@ -14,7 +14,6 @@ mod download;
 pub mod guard;
 mod kept;
 pub mod links;
-pub mod listen;
 pub mod listing;
 pub mod live;
 pub mod page;
@@ -40,6 +39,7 @@ use crate::archive::{ArchiveError, Layout, Readers};
 use crate::clock::Clock;
 use crate::health::{self, Vitals};
 use crate::index::Index;
+use crate::listen;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 512;

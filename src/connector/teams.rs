@@ -12,4 +12,5 @@ pub mod ask;
 pub mod config;
 pub mod fact;
 pub mod identity;
+mod listener;
 pub mod moment;

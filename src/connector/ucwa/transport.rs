@@ -4,10 +4,12 @@ mod ntlm;
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::Timestamp;
+
+use crate::connector::web::{self, Trouble, builder};
 
 use super::http::{Answer, Authorization, Body, Lane, Method, NetFailure, Outcome, Request};
 
@@ -31,11 +33,7 @@ struct Lanes {
 impl Transport {
     /// Makes the clients; `ca_pem` is added to the platform's certificate authorities.
     pub(super) fn new(ca_pem: Option<&[u8]>) -> Result<Transport, String> {
-        let certificates = match ca_pem {
-            Some(pem) => reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|e| format!("ca_file holds no usable PEM certificate: {e}"))?,
-            None => Vec::new(),
-        };
+        let certificates = web::certificates(ca_pem)?;
         let client = |scheme| builder(&certificates, scheme).build().map_err(|e| format!("cannot set up HTTP: {e}"));
         let lanes = |scheme| Ok::<_, String>(Lanes { channel: client(scheme)?, command: client(scheme)? });
         Ok(Transport { outside: lanes("https")?, loopback: lanes("http")?, certificates })
@@ -68,22 +66,6 @@ impl Transport {
                 Box::pin(ntlm::exchange(builder(&self.certificates, scheme), &request, username, password)).await
             }
         }
-    }
-}
-
-/// What all clients for URLs of this scheme have in common.
-fn builder(certificates: &[reqwest::Certificate], scheme: &str) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(10))
-        .tcp_keepalive(Duration::from_secs(20))
-        .tcp_nodelay(true)
-        .referer(false)
-        .user_agent(concat!("Greffier/", env!("CARGO_PKG_VERSION")));
-    match scheme {
-        "http" => builder.no_proxy(),
-        _ if certificates.is_empty() => builder,
-        _ => builder.tls_certs_merge(certificates.iter().cloned()),
     }
 }
 
@@ -123,14 +105,11 @@ async fn send(
     let mut response = builder.send().await.map_err(|e| failure(&e))?;
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| NetFailure::Broken)? {
-        if body.len() + chunk.len() > LARGEST_BODY {
-            return Err(NetFailure::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
+    match web::body(&mut response, LARGEST_BODY).await {
+        Ok(body) => Ok(answer(status, &headers, body)),
+        Err(web::BodyTrouble::TooLarge) => Err(NetFailure::TooLarge),
+        Err(web::BodyTrouble::Broken) => Err(NetFailure::Broken),
     }
-    Ok(answer(status, &headers, body.freeze()))
 }
 
 fn answer(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {
@@ -168,21 +147,11 @@ fn retry_after(text: &str, date: Option<Timestamp>) -> Option<Duration> {
 
 /// What kind of failure an error is; its text may hold the URL and is not used.
 fn failure(error: &reqwest::Error) -> NetFailure {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    let mut chain = String::new();
-    while let Some(e) = source {
-        chain.push_str(&e.to_string());
-        chain.push('\n');
-        source = e.source();
-    }
-    if error.is_timeout() {
-        NetFailure::Timeout
-    } else if chain.contains("certificate") || chain.contains("HandshakeFailure") || chain.contains("TLS") {
-        NetFailure::Tls
-    } else if error.is_connect() {
-        NetFailure::Connect
-    } else {
-        NetFailure::Broken
+    match web::trouble(error) {
+        Trouble::Timeout => NetFailure::Timeout,
+        Trouble::Tls => NetFailure::Tls,
+        Trouble::Connect => NetFailure::Connect,
+        Trouble::Broken => NetFailure::Broken,
     }
 }
 
