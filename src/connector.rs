@@ -37,6 +37,7 @@ pub struct Context {
 pub struct Health {
     state: AtomicU8,
     alarm: std::sync::Mutex<Option<String>>,
+    counts: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
 }
 
 /// The states of [`Health`].
@@ -75,6 +76,20 @@ impl Health {
             3 => HealthState::Stopped,
             _ => HealthState::Connecting,
         }
+    }
+
+    /// Counts something under a name of lower-case words joined by `_`; returns how often it was counted.
+    pub fn count(&self, what: &'static str) -> u64 {
+        let mut counts = self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = counts.entry(what).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// What was counted since the start, by name.
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.iter().map(|(what, count)| (*what, *count)).collect()
     }
 
     /// The alarm's text, if there is one.

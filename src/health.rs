@@ -133,6 +133,13 @@ async fn metrics(State(vitals): State<Vitals>) -> Response {
             page.sample(&format!("greffier_connector_state{{{labels}}}"), u8::from(now == state));
         }
     }
+    page.family("greffier_connector_total", "counter", "What a connector counted since the start, by name.");
+    for (source, health) in &vitals.connectors {
+        for (what, count) in health.counts() {
+            let labels = format!("connector=\"{}\",what=\"{what}\"", label(&source.connector));
+            page.sample(&format!("greffier_connector_total{{{labels}}}"), count);
+        }
+    }
     if let Some(index) = &vitals.index {
         let status = index.status();
         page.gauge("greffier_index_reached", "Newest seq that can be found.", status.reached.0);
@@ -238,11 +245,14 @@ mod tests {
         block_on(async {
             let (vitals, health, _log) = vitals();
             health.set(HealthState::Listening);
+            assert_eq!((health.count("webhook_refused"), health.count("webhook_refused")), (1, 2));
             let (status, page) = ask(&vitals, "GET", "/metrics", "localhost:9").await;
             assert_eq!(status, 200);
             assert!(page.contains("\ngreffier_log_size 41\n"), "{page}");
             let state = "greffier_connector_state{connector=\"s\\\"fb\",platform=\"ucwa\",state=\"listening\"} 1\n";
             assert!(page.contains(state), "{page}");
+            let count = "greffier_connector_total{connector=\"s\\\"fb\",what=\"webhook_refused\"} 2\n";
+            assert!(page.contains(count), "{page}");
             assert!(page.contains("greffier_append_seconds_bucket{le=\"0.0005\"} 0\n"), "{page}");
         });
     }

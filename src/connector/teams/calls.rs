@@ -1,0 +1,468 @@
+//! The calls the recorder is in: answers them in time, feeds their machines, and puts what they say into the archive.
+//!
+//! Two readings of an incoming call. *Ringing* wants to be quick: the decision and the answer go out beside the fsync of the
+//! body that told of the call. *Recording* wants to be right: it takes what is stored, in order. What a call says waits
+//! until it is known to which conversation it belongs: a call and its chat are one, but the chat's id often comes only when
+//! the call is established, and the archive never moves a fact from one conversation to another. Until then the
+//! envelopes stay pending, so that a crash loses nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::ask::{Ask, Patience, Priority, Reply};
+use super::call::{Action, Call, CallSettings, Input, Token};
+use super::conversations;
+use super::desk::Desk;
+use super::fact::Fact;
+use super::media;
+use super::notice::{CallId, CallNotice, What};
+use super::offer::{self, Decision, Offer};
+use super::request;
+use crate::capture::{Alias, Append, Captured, CursorChange, Envelope, EnvelopeId, Origin, SinkError};
+use crate::model::{ConversationId, Kind, Timestamp};
+
+/// Time for a decision, its answer and the way back; policy recording allows five seconds (digest §5).
+const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// How long what a call says waits for the chat's id after the call was answered.
+const SETTLES_AFTER: Duration = Duration::from_secs(4);
+
+/// Calls that have ended are remembered so long, for late notifications.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// Cursor entries of calls.
+const CURSOR: &str = "call/";
+
+/// A body about calls that is stored.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    pub(super) envelope: EnvelopeId,
+    pub(super) notices: Vec<CallNotice>,
+    /// Tenant of the token.
+    pub(super) tid: String,
+    pub(super) arrived: Timestamp,
+}
+
+/// What reaches the task of calls.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// A stored body.
+    Delivered(Delivered),
+    /// What came of an offer.
+    Outcome(CallId, Input),
+    /// What came of a request that a call made.
+    Reply(CallId, Token, Reply),
+}
+
+/// The way to the task of calls.
+pub(super) struct Calls {
+    lines: mpsc::UnboundedSender<Line>,
+    /// Calls that have been decided about.
+    offered: Mutex<HashSet<CallId>>,
+}
+
+impl Calls {
+    pub(super) fn new() -> (Calls, mpsc::UnboundedReceiver<Line>) {
+        // Unbounded in type; what is in it is on disk as well, and the webhook waits for that.
+        let (lines, inbox) = mpsc::unbounded_channel();
+        (Calls { lines, offered: Mutex::default() }, inbox)
+    }
+
+    pub(super) fn tell(&self, line: Line) {
+        let _ = self.lines.send(line);
+    }
+
+    /// Whether this is the first offer of the call.
+    fn first(&self, call: &CallId) -> bool {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(call.clone())
+    }
+
+    fn forget(&self, call: &CallId) {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).remove(call);
+    }
+
+    /// Decides about what rings in a body, and answers it at once; the joining decision, if the reply has to bear one.
+    pub(super) fn ring(&self, desk: &Arc<Desk>, notices: &[CallNotice], tid: &str, arrived: Timestamp) -> Option<Value> {
+        let mut joining = None;
+        for notice in notices {
+            match &notice.what {
+                What::Incoming if self.first(&notice.call) => {
+                    let offer = Offer::read(&notice.data);
+                    let (desk, call, tid) = (Arc::clone(desk), notice.call.clone(), tid.to_owned());
+                    tokio::spawn(async move { decide_and_answer(&desk, call, offer, &tid, arrived).await });
+                }
+                What::Joining => {
+                    let offer = Offer::read(&notice.data);
+                    let decision = decide(desk, &offer, tid);
+                    joining.get_or_insert_with(|| request::joining(&decision, desk.config.reject_reason));
+                }
+                _ => {}
+            }
+        }
+        joining
+    }
+}
+
+fn decide(desk: &Desk, offer: &Offer, tid: &str) -> Decision {
+    offer::decide(offer, &desk.accept, desk.config.accept_policy_recording, tid, &desk.config.tenant_id)
+}
+
+async fn decide_and_answer(desk: &Arc<Desk>, call: CallId, offer: Offer, tid: &str, arrived: Timestamp) {
+    let until = arrived.plus(ANSWER_WITHIN);
+    let path = |verb: &str| format!("/communications/calls/{}/{verb}", super::ask::encoded(call.as_received()));
+    let ask = |verb: &str, body: Value| Ask {
+        patience: Patience::Until(until),
+        ..Ask::graph(super::ask::Method::Post, path(verb), super::ask::Class::Calls, Priority::Deadline).with_body(body)
+    };
+    let outcome = match decide(desk, &offer, tid) {
+        Decision::Accept { rule } => {
+            let reply = match media::configuration(&desk.config.media).await {
+                Ok(media) => {
+                    let callback = desk.callback(&format!("/api/calls/{}", call.key()));
+                    desk.client.ask(ask("answer", request::answer(&desk.config, media, &callback))).await
+                }
+                Err(why) => Reply::Failed(why),
+            };
+            let took = desk.now().since(arrived);
+            tracing::info!(
+                connector.name = desk.name(),
+                call.id = call.key(),
+                call.answer_ms = took.as_millis() as u64,
+                "{}: answered a call ({rule}): {}",
+                desk.name(),
+                if reply.is_success() { "accepted".to_owned() } else { reply.trouble() }
+            );
+            desk.context.health.count(if reply.is_success() { "calls_answered" } else { "calls_not_answered" });
+            Input::Answered { reply, took, rule }
+        }
+        Decision::Decline { reason } => {
+            let reply = desk.client.ask(ask("reject", request::reject(desk.config.reject_reason))).await;
+            desk.context.health.count("calls_declined");
+            tracing::info!(connector.name = desk.name(), call.id = call.key(), "{}: declined a call: {reason}", desk.name());
+            Input::Declined { reason, reply, took: desk.now().since(arrived) }
+        }
+    };
+    desk.calls.tell(Line::Outcome(call, outcome));
+}
+
+/// One call with what it has said and is not stored.
+struct Leg {
+    call: Call,
+    conversation: Option<ConversationId>,
+    /// Said, and not stored: the fact and the envelope it was read from.
+    said: Vec<(Fact, Source)>,
+    /// Envelopes to be marked as interpreted with the next append.
+    read: Vec<EnvelopeId>,
+    /// From when on nobody waits any more for the chat's id.
+    settles_at: Timestamp,
+    /// The machine has changed since it was stored.
+    dirty: bool,
+    ended_at: Option<Timestamp>,
+}
+
+/// Where a fact was read.
+#[derive(Clone)]
+enum Source {
+    Stored(EnvelopeId),
+    /// An answer of the service, stored with the fact.
+    Answer(Arc<Envelope>),
+    Recorder,
+}
+
+/// The task of calls.
+pub(super) struct Switchboard {
+    desk: Arc<Desk>,
+    inbox: mpsc::UnboundedReceiver<Line>,
+    legs: HashMap<CallId, Leg>,
+    settings: CallSettings,
+    /// Legs whose part of an envelope is not stored yet.
+    parts: HashMap<EnvelopeId, usize>,
+}
+
+impl Switchboard {
+    /// Takes up the calls of an earlier run.
+    pub(super) fn new(desk: Arc<Desk>, inbox: mpsc::UnboundedReceiver<Line>, cursor: &[(String, Vec<u8>)]) -> Switchboard {
+        let settings = CallSettings::of(&desk.config);
+        let mut board = Switchboard { desk, inbox, legs: HashMap::new(), settings, parts: HashMap::new() };
+        for (key, value) in cursor {
+            if !key.starts_with(CURSOR) {
+                continue;
+            }
+            match serde_json::from_slice::<Call>(value) {
+                Ok(call) => {
+                    board.desk.calls.first(call.id());
+                    let now = board.desk.now();
+                    board.legs.insert(call.id().clone(), Leg::new(call, now));
+                }
+                Err(_) => tracing::error!("{}: the stored state of a call cannot be read; it is asked for anew", board.desk.name()),
+            }
+        }
+        board
+    }
+
+    /// Works until told to stop, then leaves every call.
+    pub(super) async fn run(mut self) -> Result<(), SinkError> {
+        self.restore().await?;
+        let mut lines = Vec::new();
+        let mut leaving = false;
+        loop {
+            let now = self.desk.now();
+            let deadline = self.deadline().map(|at| at.since(now) + Duration::from_millis(1));
+            tokio::select! {
+                count = self.inbox.recv_many(&mut lines, 256) => if count == 0 { return Ok(()) },
+                () = sleep(deadline) => {}
+                () = self.desk.context.stop.cancelled(), if !leaving => {
+                    leaving = true;
+                    let calls: Vec<CallId> = self.legs.keys().cloned().collect();
+                    for call in calls {
+                        self.feed(&call, Input::Stop, Source::Recorder);
+                    }
+                }
+            }
+            for line in lines.drain(..) {
+                self.take(line);
+            }
+            self.tick();
+            self.store().await?;
+            if leaving && self.legs.values().all(|leg| leg.ended_at.is_some() || leg.call.is_idle()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What was stored and not read in the last run is read now; then each call asks how it stands.
+    async fn restore(&mut self) -> Result<(), SinkError> {
+        let desk = Arc::clone(&self.desk);
+        let mut after = None;
+        loop {
+            let page = desk.pending(after, 1_000).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            for stored in page.iter().filter(|one| one.envelope.request.contains("/api/calls")) {
+                let arrived = stored.envelope.received_at;
+                let notices = super::notice::read(&stored.envelope.body).unwrap_or_default();
+                // Still ringing, perhaps: a restart within seconds must not miss the call.
+                if desk.now().since(arrived) < ANSWER_WITHIN {
+                    let _ = desk.calls.ring(&desk, &notices, &desk.config.tenant_id, arrived);
+                }
+                self.take(Line::Delivered(Delivered {
+                    envelope: stored.id,
+                    notices,
+                    tid: desk.config.tenant_id.clone(),
+                    arrived,
+                }));
+            }
+        }
+        let calls: Vec<CallId> = self.legs.keys().cloned().collect();
+        for call in calls {
+            self.feed(&call, Input::Restored { since: desk.last_seen }, Source::Recorder);
+        }
+        self.store().await
+    }
+
+    fn take(&mut self, line: Line) {
+        match line {
+            Line::Delivered(delivered) => self.delivered(delivered),
+            Line::Outcome(call, input) => self.feed(&call, input, Source::Recorder),
+            Line::Reply(call, token, reply) => {
+                let source = self.answer(&reply).map_or(Source::Recorder, |envelope| Source::Answer(Arc::new(envelope)));
+                self.feed(&call, Input::Reply(token, reply), source);
+            }
+        }
+    }
+
+    fn delivered(&mut self, delivered: Delivered) {
+        let Delivered { envelope, notices, tid, arrived: _ } = delivered;
+        if notices.is_empty() {
+            self.parts.insert(envelope, 0);
+            return;
+        }
+        let mut concerned: Vec<CallId> = Vec::new();
+        for notice in notices {
+            let call = notice.call.clone();
+            if !concerned.contains(&call) {
+                concerned.push(call.clone());
+            }
+            self.feed(&call, Input::Notice { notice, tid: tid.clone() }, Source::Stored(envelope));
+        }
+        self.parts.insert(envelope, concerned.len());
+        for call in concerned {
+            if let Some(leg) = self.legs.get_mut(&call) {
+                leg.read.push(envelope);
+            }
+        }
+    }
+
+    /// Gives one input to a call's machine and performs what it says.
+    fn feed(&mut self, id: &CallId, input: Input, source: Source) {
+        let now = self.desk.now();
+        let leg = self.legs.entry(id.clone()).or_insert_with(|| Leg::new(Call::new(id.clone()), now));
+        let actions = leg.call.handle(input, now, &self.settings);
+        leg.dirty = true;
+        for action in actions {
+            match action {
+                Action::Fact(fact) => leg.said.push((fact, source.clone())),
+                Action::Ask(token, ask) => {
+                    let (desk, call) = (Arc::clone(&self.desk), id.clone());
+                    tokio::spawn(async move {
+                        let reply = desk.client.ask(ask).await;
+                        desk.calls.tell(Line::Reply(call, token, reply));
+                    });
+                }
+                Action::Chat(thread) => self.desk.upkeep.follow(&thread),
+                Action::Ended => {
+                    leg.ended_at = Some(now);
+                    if let Some(thread) = leg.call.thread() {
+                        self.desk.upkeep.call_ended(thread, now);
+                    }
+                }
+                Action::Warn(text) => tracing::warn!(call.id = id.key(), "{}: {text}", self.desk.name()),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let waiting = |leg: &Leg| (leg.conversation.is_none() && !leg.said.is_empty()).then_some(leg.settles_at);
+        let machines = self.legs.values().filter_map(|leg| leg.call.deadline());
+        let ended = self.legs.values().filter_map(|leg| leg.ended_at.map(|at| at.plus(REMEMBERED)));
+        machines.chain(self.legs.values().filter_map(waiting)).chain(ended).min()
+    }
+
+    fn tick(&mut self) {
+        let now = self.desk.now();
+        let due = self.legs.iter().filter(|(_, leg)| leg.call.deadline().is_some_and(|at| at <= now));
+        let due: Vec<CallId> = due.map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.feed(&id, Input::Tick, Source::Recorder);
+        }
+    }
+
+    /// Stores what the calls have said, as far as it is known where it belongs.
+    async fn store(&mut self) -> Result<(), SinkError> {
+        loop {
+            let (batch, stored) = self.batch().await?;
+            if batch == Append::default() {
+                return Ok(());
+            }
+            let conversations: Vec<ConversationId> = batch.aliases.iter().map(|(id, _)| id.clone()).collect();
+            self.desk.append(batch).await?;
+            self.desk.conversations.stored(conversations.iter()).await;
+            // Recording may be reported now; that may lead to more to be stored.
+            for call in stored {
+                self.feed(&call, Input::Durable, Source::Recorder);
+            }
+        }
+    }
+
+    async fn batch(&mut self) -> Result<(Append, Vec<CallId>), SinkError> {
+        let now = self.desk.now();
+        let mut batch = Append::default();
+        let mut stored = Vec::new();
+        let mut forgotten = Vec::new();
+        for (id, leg) in &mut self.legs {
+            if !leg.said.is_empty() {
+                if leg.conversation.is_none() {
+                    if !leg.is_settled(now) {
+                        continue;
+                    }
+                    let here = self.desk.conversations.find_or_open(&self.desk, &leg.call.aliases()).await?;
+                    self.desk.conversations.is_of_call(&here.id).await;
+                    leg.conversation = Some(here.id);
+                }
+                let Some(conversation) = leg.conversation.clone() else { continue };
+                batch.aliases.extend(leg.call.aliases().into_iter().map(|alias| (conversation.clone(), alias)));
+                for (fact, source) in leg.said.drain(..) {
+                    if fact.kind == Kind::ConversationStarted && !self.desk.conversations.start(&conversation).await {
+                        continue;
+                    }
+                    let origin = origin(&mut batch, source);
+                    batch.events.push(fact.captured(origin, Some(conversation.clone())));
+                }
+                stored.push(id.clone());
+            }
+            for envelope in leg.read.drain(..) {
+                if let Some(parts) = self.parts.get_mut(&envelope) {
+                    *parts = parts.saturating_sub(1);
+                }
+            }
+            let gone = leg.ended_at.is_some_and(|at| at.plus(REMEMBERED) <= now);
+            if gone {
+                forgotten.push(id.clone());
+            }
+            if gone || std::mem::take(&mut leg.dirty) {
+                let value = if gone { None } else { serde_json::to_vec(&leg.call).ok() };
+                batch.cursor.push(CursorChange { key: format!("{CURSOR}{}", id.key()), value });
+            }
+        }
+        self.parts.retain(|envelope, parts| {
+            if *parts == 0 {
+                batch.interpreted.push(*envelope);
+            }
+            *parts > 0
+        });
+        for id in forgotten {
+            self.legs.remove(&id);
+            self.desk.calls.forget(&id);
+        }
+        Ok((batch, stored))
+    }
+
+    /// An answer as an envelope, so that what is read from it can be proved.
+    fn answer(&self, reply: &Reply) -> Option<Envelope> {
+        let Reply::Answer { status, content_type, body, .. } = reply else { return None };
+        (!body.is_empty()).then(|| Envelope {
+            received_at: self.desk.now(),
+            server_date: None,
+            request: "GET /communications/calls".to_owned(),
+            status: *status,
+            content_type: content_type.clone(),
+            body: body.clone(),
+            pending: false,
+        })
+    }
+}
+
+impl Leg {
+    fn new(call: Call, now: Timestamp) -> Leg {
+        Leg {
+            call,
+            conversation: None,
+            said: Vec::new(),
+            read: Vec::new(),
+            settles_at: now.plus(SETTLES_AFTER),
+            dirty: false,
+            ended_at: None,
+        }
+    }
+
+    /// Whether it is known to which conversation the call belongs, or will not become known.
+    fn is_settled(&self, now: Timestamp) -> bool {
+        self.call.thread().is_some() || self.call.is_over() || self.ended_at.is_some() || self.settles_at <= now
+    }
+}
+
+/// Where an event says it was read; an answer is stored once, whatever number of events it gave.
+fn origin(batch: &mut Append, source: Source) -> Origin {
+    match source {
+        Source::Stored(id) => Origin::Stored(id),
+        Source::Recorder => Origin::Recorder,
+        Source::Answer(envelope) => {
+            let known = batch.envelopes.iter().position(|one| *one == *envelope);
+            Origin::Here(known.unwrap_or_else(|| {
+                batch.envelopes.push((*envelope).clone());
+                batch.envelopes.len() - 1
+            }))
+        }
+    }
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,214 @@
+//! A chat or channel as the lane knows it: its conversation, whether it is recorded, and what waits until that is clear.
+//!
+//! The first thing heard of a chat opens it: its head (topic, members) is asked for, and what came meanwhile waits, so that
+//! `conversation.started` comes before what was said. A chat that belongs to a call continues the call's conversation.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::open::Work;
+use super::{Came, Concerned, Lane, Ready};
+use crate::capture::{CursorChange, Origin, SinkError};
+use crate::connector::teams::ask::{Ask, Class, Method, Patience, Priority, Reply, encoded};
+use crate::connector::teams::conversations;
+use crate::connector::teams::fact::Fact;
+use crate::connector::teams::membership::{self, ChatHead};
+use crate::model::{Content, ConversationId, Gap, Kind, Participant, Person, Timestamp};
+
+/// Cursor entries of chats.
+const CURSOR: &str = "room/";
+
+/// After opening, the members that nothing was heard of are told so much later: what the chat itself says of them comes
+/// first.
+const ROLL_CALL: Duration = Duration::from_secs(5);
+
+/// What is remembered of a chat across runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Note {
+    /// Our conversation.
+    pub(super) conversation: Option<ConversationId>,
+    /// An invitation into it was declined: nothing in it is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) declined: bool,
+    /// The subscription resource that it was heard through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<String>,
+    /// The team of a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) team: Option<String>,
+}
+
+/// A chat.
+#[derive(Default)]
+pub(super) struct Room {
+    pub(super) note: Note,
+    opening: bool,
+    waiting: Vec<Waiting>,
+    /// Members as the head told them, until the roll call.
+    members: Vec<Person>,
+    pub(super) roll_call: Option<Timestamp>,
+    /// Whom something was heard of.
+    pub(super) heard: HashSet<String>,
+}
+
+/// What waits for a chat to be opened.
+pub(super) enum Waiting {
+    Message(Ready),
+    Facts(Work, Vec<Fact>),
+    Gap(Gap),
+}
+
+/// The chats of an earlier run.
+pub(super) fn restored(cursor: &[(String, Vec<u8>)]) -> std::collections::HashMap<String, Room> {
+    let of = |(key, value): &(String, Vec<u8>)| {
+        let thread = key.strip_prefix(CURSOR)?;
+        let note = serde_json::from_slice(value).ok()?;
+        Some((thread.to_owned(), Room { note, ..Room::default() }))
+    };
+    cursor.iter().filter_map(of).collect()
+}
+
+impl Lane {
+    /// The chat's conversation, if it is open. Otherwise the chat is being opened, and `wait` is kept for it.
+    pub(super) fn room(&mut self, thread: &str, team: Option<&str>, wait: impl FnOnce() -> Waiting) -> Option<ConversationId> {
+        let room = self.rooms.entry(thread.to_owned()).or_default();
+        if let Some(conversation) = &room.note.conversation {
+            return Some(conversation.clone());
+        }
+        room.waiting.push(wait());
+        if !std::mem::replace(&mut room.opening, true) {
+            if room.note.team.is_none() {
+                room.note.team = team.map(str::to_owned);
+            }
+            let path = match (&room.note.team, thread.starts_with("19:")) {
+                (Some(team), _) => Some(format!("/teams/{}/channels/{}", encoded(team), encoded(thread))),
+                (None, true) => Some(format!("/chats/{}?$expand=members", encoded(thread))),
+                // A bot's own chat with one person has no name in Graph.
+                (None, false) => None,
+            };
+            let thread = thread.to_owned();
+            match path {
+                Some(path) => {
+                    let ask = Ask::graph(Method::Get, path, Class::Other, Priority::Live).of_thread(thread.clone());
+                    let ask = Ask { patience: Patience::Tries(2), ..ask };
+                    self.ask(ask, move |reply| Came::Head(thread, reply));
+                }
+                None => {
+                    self.awaited += 1;
+                    let _ = self.came.0.send(Came::Head(thread, Reply::Failed("it has no name in Graph".to_owned())));
+                }
+            }
+        }
+        None
+    }
+
+    /// The head of a chat has come, or will not.
+    pub(super) async fn head(&mut self, thread: &str, reply: &Reply) -> Result<(), SinkError> {
+        let desk = std::sync::Arc::clone(&self.desk);
+        let alias = conversations::thread(thread);
+        let here = desk.conversations.find_or_open(&desk, std::slice::from_ref(&alias)).await?;
+        let head = if reply.is_success() { membership::head(&reply.json(), &desk.config.tenant_id) } else { ChatHead::default() };
+        let room = self.rooms.entry(thread.to_owned()).or_default();
+        room.note.conversation = Some(here.id.clone());
+        room.opening = false;
+        let waiting = std::mem::take(&mut room.waiting);
+        self.batch.aliases.push((here.id.clone(), alias));
+        let mut facts = Vec::new();
+        if !here.of_call && !here.started && !room.note.declined {
+            room.members = head.members.clone();
+            room.roll_call = Some(desk.now().plus(ROLL_CALL));
+            if desk.conversations.start(&here.id).await {
+                facts.push(started(thread, &head));
+            }
+            facts.push(Fact::new(Kind::RecordingStarted, format!("recording|chat|{thread}")));
+        } else if let Some(topic) = head.topic.filter(|topic| !topic.is_empty()) {
+            let mut fact = Fact::new(Kind::ConversationChanged, format!("topic|{thread}|{topic}"));
+            fact.content = Content { subject: Some(topic), ..Content::default() };
+            facts.push(fact);
+        }
+        for fact in facts {
+            self.batch.events.push(fact.captured(Origin::Recorder, Some(here.id.clone())));
+        }
+        self.note(thread);
+        for waiting in waiting {
+            match waiting {
+                Waiting::Message(ready) => self.ready.push(ready),
+                Waiting::Facts(work, facts) => self.tell_in(thread, work, facts).await?,
+                Waiting::Gap(gap) => self.gap(thread, gap).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what is remembered of a chat with the next append.
+    pub(super) fn note(&mut self, thread: &str) {
+        if let Some(room) = self.rooms.get(thread) {
+            let value = serde_json::to_vec(&room.note).ok();
+            self.batch.cursor.push(CursorChange { key: format!("{CURSOR}{thread}"), value });
+        }
+    }
+
+    /// Members of whom nothing was heard since the chat was opened.
+    pub(super) fn roll_calls(&mut self) {
+        let now = self.desk.now();
+        for (thread, room) in &mut self.rooms {
+            if room.roll_call.is_none_or(|at| at > now) {
+                continue;
+            }
+            room.roll_call = None;
+            for person in std::mem::take(&mut room.members) {
+                if room.heard.contains(&person.id) {
+                    continue;
+                }
+                let mut fact = Fact::new(Kind::ParticipantJoined, format!("member|{thread}|{}", person.id));
+                let Person { id, name } = person;
+                fact.content.participant = Some(Participant { id, name, ..Participant::default() });
+                fact.content.detail = Some(serde_json::json!({"found_by": "member list"}));
+                self.batch.events.push(fact.captured(Origin::Recorder, room.note.conversation.clone()));
+            }
+            room.heard = HashSet::new();
+        }
+    }
+
+    /// Chats that a span of silence concerns.
+    pub(super) fn threads_of(&self, of: &Concerned) -> Vec<String> {
+        match of {
+            Concerned::Thread(thread) => vec![thread.clone()],
+            Concerned::Scope(scope) => {
+                let through = |room: &Room| !room.note.declined && room.note.scope.as_deref() == Some(scope.as_str());
+                let concerned = self.rooms.iter().filter(|(_, room)| room.note.conversation.is_some() && through(room));
+                concerned.map(|(thread, _)| thread.clone()).collect()
+            }
+        }
+    }
+
+    /// Logs a gap in a chat.
+    pub(super) async fn gap(&mut self, thread: &str, gap: Gap) -> Result<(), SinkError> {
+        let Some(conversation) = self.room(thread, None, || Waiting::Gap(gap.clone())) else { return Ok(()) };
+        let mut fact = Fact::new(
+            Kind::CaptureGap,
+            format!("gap|{thread}|{}|{}|{}", gap.cause, gap.from.millis(), gap.to.micros()),
+        );
+        fact.content.gap = Some(gap);
+        self.batch.events.push(fact.captured(Origin::Recorder, Some(conversation)));
+        Ok(())
+    }
+}
+
+fn started(thread: &str, head: &ChatHead) -> Fact {
+    let mut fact = Fact::new(Kind::ConversationStarted, format!("started|chat|{thread}"));
+    fact.source_time = head.created;
+    fact.content.subject = head.topic.clone();
+    fact.content.source_id = Some(thread.to_owned());
+    let mut detail = serde_json::Map::new();
+    if let Some(kind) = &head.kind {
+        detail.insert("chat_type".to_owned(), kind.clone().into());
+    }
+    if let Some(url) = &head.join_url {
+        detail.insert("join_url".to_owned(), url.clone().into());
+    }
+    fact.content.detail = (!detail.is_empty()).then_some(serde_json::Value::Object(detail));
+    fact
+}

@@ -1,0 +1,238 @@
+//! From what is ready to events: versions of messages compared with what is remembered of them, and everything else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::open::{What, Work};
+use super::room::Waiting;
+use super::{HOLD, Lane, Ready};
+use crate::capture::{Origin, SinkError};
+use crate::connector::teams::change::Resource;
+use crate::connector::teams::fact::Fact;
+use crate::connector::teams::message::{self, Identity, Place, Seen};
+use crate::connector::teams::{meeting, membership};
+use crate::model::{Gap, Kind};
+
+impl Lane {
+    /// Reads every version that is ready, older ones first.
+    pub(super) async fn read_ready(&mut self) -> Result<(), SinkError> {
+        self.roll_calls();
+        while !self.ready.is_empty() {
+            let mut versions: Vec<(Identity, Ready)> = Vec::new();
+            for ready in std::mem::take(&mut self.ready) {
+                match message::identify(&ready.json) {
+                    Some(identity) => versions.push((identity, ready)),
+                    None => {
+                        let json = ready.json.clone();
+                        self.unknown(ready.work, None, json, Some("it is no message".to_owned())).await?;
+                    }
+                }
+            }
+            // Stable, so that what says no time stays in order of arrival.
+            versions.sort_by_key(|(identity, _)| identity.modified);
+            self.recall(&versions).await?;
+            for (identity, ready) in versions {
+                self.version(identity, ready);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from the archive what is remembered of these messages.
+    async fn recall(&mut self, versions: &[(Identity, Ready)]) -> Result<(), SinkError> {
+        let mut keys: Vec<String> = versions.iter().map(|(one, _)| message::key(&one.thread, &one.id)).collect();
+        keys.retain(|key| !self.seen.contains_key(key));
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let found = self.desk.recall(keys.clone()).await?;
+        for (key, value) in keys.into_iter().zip(found) {
+            let seen = value.and_then(|value| serde_json::from_slice::<Seen>(&value).ok());
+            self.seen.insert(key, seen);
+        }
+        Ok(())
+    }
+
+    fn version(&mut self, identity: Identity, ready: Ready) {
+        let key = message::key(&identity.thread, &identity.id);
+        if let Some(waiting) = self.busy.get_mut(&key) {
+            waiting.push_back(ready);
+            return;
+        }
+        let team = identity.team.clone();
+        let mut ready = Some(ready);
+        let conversation = self.room(&identity.thread, team.as_deref(), || Waiting::Message(ready.take().expect("given once")));
+        let (Some(conversation), Some(mut ready)) = (conversation, ready) else { return };
+        if self.rooms.get(&identity.thread).is_some_and(|room| room.note.declined) {
+            self.done(ready.work.envelope);
+            return;
+        }
+        if identity.application.as_deref().is_some_and(|one| one.eq_ignore_ascii_case(&self.desk.config.client_id))
+            && self.is_notice(&ready.json)
+        {
+            // Our own notice comes back as a message; it is on record as `notice.sent`.
+            self.done(ready.work.envelope);
+            return;
+        }
+        let tenant = self.desk.config.tenant_id.clone();
+        let place = Place { thread: &identity.thread, tenant: &tenant };
+        let known = self.seen.get(&key).and_then(Option::as_ref);
+        let mut reading = message::read(&ready.json, known, &place);
+        if reading.unseen_edit && ready.live && !ready.held {
+            ready.held = true;
+            self.held.push((self.desk.now().plus(HOLD), ready));
+            return;
+        }
+        if !reading.wants.is_empty() && !reading.facts.is_empty() {
+            match ready.contents.take() {
+                None => {
+                    let wants = std::mem::take(&mut reading.wants);
+                    self.fetch_contents(ready, key, wants);
+                    return;
+                }
+                Some(kept) => {
+                    for (want, outcome) in kept {
+                        for fact in &mut reading.facts {
+                            message::kept(fact, &want, outcome.clone());
+                        }
+                    }
+                }
+            }
+        }
+        let origin = match ready.answer.take() {
+            Some(answer) => {
+                self.batch.envelopes.push(answer);
+                Origin::Here(self.batch.envelopes.len() - 1)
+            }
+            None => Origin::Stored(ready.work.envelope),
+        };
+        let fault = ready.fault.take();
+        for mut fact in reading.facts {
+            if let Some(fault) = &fault {
+                mark_fetched(&mut fact, fault);
+            }
+            self.hear(&identity.thread, &fact);
+            self.batch.events.push(fact.captured(origin, Some(conversation.clone())));
+        }
+        self.seen.insert(key.clone(), Some(reading.seen));
+        self.touched.insert(key);
+        self.done(ready.work.envelope);
+    }
+
+    /// Notes of whom something was heard, for the roll call.
+    fn hear(&mut self, thread: &str, fact: &Fact) {
+        if let Some(room) = self.rooms.get_mut(thread)
+            && room.roll_call.is_some()
+        {
+            let people = fact.content.actor.iter().map(|one| &one.id);
+            let people = people.chain(fact.content.participant.iter().map(|one| &one.id));
+            room.heard.extend(people.cloned());
+        }
+    }
+
+    /// Everything that is no version of a message.
+    pub(super) async fn tell_other(&mut self, work: Work) -> Result<(), SinkError> {
+        match work.what.clone() {
+            What::Activity(activity) => self.activity(work, *activity).await,
+            What::Meeting(json) => {
+                let facts = meeting::read(&json, &self.desk.config.tenant_id);
+                self.tell_of_meeting(work, &json, facts).await
+            }
+            What::Member { chat, json, change } => {
+                let facts = membership::member(&json, &change, &chat, &self.desk.config.tenant_id);
+                self.tell_in(&chat, work, facts).await
+            }
+            What::Chat { chat, json } => {
+                let facts = membership::chat(&json, &chat);
+                self.tell_in(&chat, work, facts).await
+            }
+            What::Lifecycle(item) => {
+                self.desk.upkeep.lifecycle(*item);
+                self.done(work.envelope);
+                Ok(())
+            }
+            What::Unknown { thread, json, fault } => self.unknown(work, thread, json, fault).await,
+            What::Message { .. } | What::Fetch { .. } => {
+                self.done(work.envelope);
+                Ok(())
+            }
+        }
+    }
+
+    /// A call of a meeting, told by its join URL.
+    async fn tell_of_meeting(&mut self, work: Work, json: &Value, facts: Vec<Fact>) -> Result<(), SinkError> {
+        match meeting::thread(json) {
+            Some(thread) => self.tell_in(&thread, work, facts).await,
+            None => {
+                for fact in facts {
+                    self.batch.events.push(fact.captured(Origin::Stored(work.envelope), None));
+                }
+                self.done(work.envelope);
+                Ok(())
+            }
+        }
+    }
+
+    /// Facts of a chat.
+    pub(super) async fn tell_in(&mut self, thread: &str, work: Work, facts: Vec<Fact>) -> Result<(), SinkError> {
+        let mut given = Some((work, facts));
+        let conversation = self.room(thread, None, || {
+            let (work, facts) = given.take().expect("given once");
+            Waiting::Facts(work, facts)
+        });
+        let (Some(conversation), Some((work, facts))) = (conversation, given) else { return Ok(()) };
+        if !self.rooms.get(thread).is_some_and(|room| room.note.declined) {
+            for fact in facts {
+                self.hear(thread, &fact);
+                self.batch.events.push(fact.captured(Origin::Stored(work.envelope), Some(conversation.clone())));
+            }
+        }
+        self.done(work.envelope);
+        Ok(())
+    }
+
+    /// What cannot be interpreted is kept with its JSON; what could not even be read is a gap as well.
+    async fn unknown(
+        &mut self,
+        work: Work,
+        thread: Option<String>,
+        json: Value,
+        fault: Option<String>,
+    ) -> Result<(), SinkError> {
+        let mut fact = Fact::new(Kind::PlatformEvent, format!("unknown|{}|{}", work.envelope.0, work.received_at.millis()));
+        fact.content.detail = Some(json);
+        let mut facts = vec![fact];
+        if let Some(fault) = fault {
+            let gap = Gap {
+                cause: format!("a change notification could not be read ({fault})"),
+                from: work.received_at,
+                to: work.received_at,
+            };
+            let mut fact = Fact::new(Kind::CaptureGap, format!("unread|{}|{}", work.envelope.0, work.received_at.millis()));
+            fact.content.gap = Some(gap);
+            facts.push(fact);
+        }
+        match thread {
+            Some(thread) => self.tell_in(&thread, work, facts).await,
+            None => {
+                for fact in facts {
+                    self.batch.events.push(fact.captured(Origin::Stored(work.envelope), None));
+                }
+                self.done(work.envelope);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The mark of a message that came by another way than it was sent.
+fn mark_fetched(fact: &mut Fact, fault: &str) {
+    let detail = fact.content.detail.get_or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if let Some(detail) = detail.as_object_mut() {
+        detail.insert("fetched_because".to_owned(), fault.into());
+    }
+}

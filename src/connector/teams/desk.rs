@@ -1,0 +1,177 @@
+//! What all tasks of the connector share.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use super::calls::Calls;
+use super::change::Item;
+use super::chats::Order;
+use super::client::Client;
+use super::config::ResolvedTeams;
+use super::conversations::Conversations;
+use super::offer::AcceptFrom;
+use super::ring::Keys;
+use super::seal::KeyStore;
+use super::trust::{Expected, KeySet, Refusal};
+use super::upkeep::Upkeep;
+use crate::capture::{Alias, Append, Appended, EnvelopeId, Kept, Known, SinkError, StoredEnvelope};
+use crate::connector::Context;
+use crate::model::Timestamp;
+
+/// Whose keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ring {
+    /// The calling service.
+    Calls,
+    /// The publisher of change notifications.
+    Notifications,
+    /// The Bot Connector.
+    Bot,
+}
+
+/// What all tasks of the connector share.
+pub(super) struct Desk {
+    pub(super) config: ResolvedTeams,
+    pub(super) context: Context,
+    pub(super) client: Client,
+    pub(super) conversations: Conversations,
+    pub(super) calls: Calls,
+    pub(super) upkeep: Upkeep,
+    /// Something was stored that the reading of chats has to look at.
+    pub(super) arrived: Notify,
+    pub(super) seals: RwLock<KeyStore>,
+    pub(super) keys_of_calls: Keys,
+    pub(super) keys_of_notifications: Keys,
+    pub(super) keys_of_bot: Keys,
+    /// Who may invite.
+    pub(super) accept: AcceptFrom,
+    /// The last sign of life of an earlier run.
+    pub(super) last_seen: Option<Timestamp>,
+    /// The way to the reading of chats.
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Desk {
+    pub(super) fn name(&self) -> &str {
+        &self.context.source.connector
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    /// Bits for identifiers; nothing secret depends on them.
+    pub(super) fn random(&self) -> [u8; 10] {
+        let mut bits = [0; 10];
+        fastrand::fill(&mut bits);
+        bits
+    }
+
+    pub(super) fn keys(&self, ring: Ring) -> &Keys {
+        match ring {
+            Ring::Calls => &self.keys_of_calls,
+            Ring::Notifications => &self.keys_of_notifications,
+            Ring::Bot => &self.keys_of_bot,
+        }
+    }
+
+    /// Checks a token with the keys of its service; asks once for new keys if the token's is not known. `None` while there
+    /// are no keys at all.
+    pub(super) async fn checked<T>(
+        &self,
+        ring: Ring,
+        check: impl Fn(&KeySet, Timestamp) -> Result<T, Refusal>,
+    ) -> Option<Result<T, Refusal>> {
+        let keys = self.keys(ring);
+        let mut verdict = check(&*keys.current().await?, self.now());
+        if matches!(verdict, Err(Refusal::UnknownKey)) && keys.renewed().await {
+            verdict = check(&*keys.current().await?, self.now());
+        }
+        // While keys cannot be fetched, an unknown one may be new: that is our outage, not the sender's fault.
+        if matches!(verdict, Err(Refusal::UnknownKey)) && keys.failing() {
+            return None;
+        }
+        Some(verdict)
+    }
+
+    /// Whom tokens must be from, and for.
+    pub(super) fn expected<'e>(&'e self, issuers: &'e [String]) -> Expected<'e> {
+        Expected { issuers, client_id: &self.config.client_id }
+    }
+
+    /// Whether an item bears the secret of one of our subscriptions.
+    pub(super) fn knows(&self, item: &Item) -> bool {
+        item.client_state.as_deref().is_some_and(|state| self.upkeep.knows(&item.subscription, state))
+    }
+
+    /// Stores a batch; goes on trying while the archive refuses for the moment.
+    ///
+    /// # Errors
+    /// The archive refuses for good.
+    pub(super) async fn append(&self, batch: Append) -> Result<Appended, SinkError> {
+        self.trying(|| self.context.sink.append(&self.context.source, batch.clone())).await
+    }
+
+    /// See [`crate::capture::Sink::conversation_of`]; goes on trying.
+    pub(super) async fn conversation_of(&self, aliases: &[Alias]) -> Result<Option<Known>, SinkError> {
+        self.trying(|| self.context.sink.conversation_of(&self.context.source, aliases)).await
+    }
+
+    /// See [`crate::capture::Sink::pending`]; goes on trying.
+    pub(super) async fn pending(&self, after: Option<EnvelopeId>, most: usize) -> Result<Vec<StoredEnvelope>, SinkError> {
+        self.trying(|| self.context.sink.pending(&self.context.source, after, most)).await
+    }
+
+    /// See [`crate::capture::Sink::recall`]; goes on trying.
+    pub(super) async fn recall(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, SinkError> {
+        self.trying(|| self.context.sink.recall(&self.context.source, keys.clone())).await
+    }
+
+    /// See [`crate::capture::Sink::keep`]; goes on trying.
+    pub(super) async fn keep(&self, bytes: Bytes) -> Result<Kept, SinkError> {
+        self.trying(|| self.context.sink.keep(bytes.clone())).await
+    }
+
+    /// The address of ours that ends with this path.
+    pub(super) fn callback(&self, path: &str) -> String {
+        format!("{}{path}", self.config.callback_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Goes on trying what the port refuses for the moment.
+    pub(super) async fn trying<T, F>(&self, act: impl Fn() -> F) -> Result<T, SinkError>
+    where
+        F: Future<Output = Result<T, SinkError>>,
+    {
+        let mut before = None;
+        loop {
+            match act().await {
+                Ok(done) => {
+                    if let Some(state) = before {
+                        tracing::info!("{}: the archive writes again", self.name());
+                        self.context.health.set(state);
+                    }
+                    return Ok(done);
+                }
+                Err(error) => {
+                    let Some(wait) = error.retry_after else { return Err(error) };
+                    if before.is_none() {
+                        before = Some(self.context.health.state());
+                        tracing::error!("{}: {error}; nothing is acknowledged meanwhile", self.name());
+                        self.context.health.alarm(error.to_string());
+                    }
+                    tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
+                }
+            }
+        }
+    }
+
+    pub(super) fn seals(&self) -> std::sync::RwLockReadGuard<'_, KeyStore> {
+        self.seals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tasks hold it together.
+pub(super) type Shared = Arc<Desk>;
