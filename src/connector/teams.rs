@@ -13,3 +13,4 @@ pub mod config;
 pub mod fact;
 pub mod identity;
 pub mod moment;
+pub mod trust;
