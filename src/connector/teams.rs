@@ -9,10 +9,12 @@
 //! was built from; how far each statement can be trusted is said there.
 
 pub mod ask;
+pub mod assertion;
 pub mod certificate;
 pub mod config;
 pub mod fact;
 pub mod identity;
 pub mod moment;
 pub mod seal;
+pub mod token;
 pub mod trust;
