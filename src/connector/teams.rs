@@ -9,8 +9,13 @@
 //! was built from; how far each statement can be trusted is said there.
 
 pub mod ask;
+pub mod assertion;
+pub mod certificate;
 pub mod config;
 pub mod fact;
 pub mod identity;
 mod listener;
 pub mod moment;
+pub mod seal;
+pub mod token;
+pub mod trust;
