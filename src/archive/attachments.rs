@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ArchiveError, Layout};
 use crate::capture::Kept;
+use crate::integrity::hex;
 
 /// Where files are written before they get their name.
 const NEW: &str = "new";
@@ -58,6 +59,31 @@ impl Attachments {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io(error)),
         }
+    }
+
+    /// Tells every file that bears the name of a hash: the hash, and its size in bytes. What is being kept meanwhile may be
+    /// told or not.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Io`] if a folder cannot be read, and the first error of `take`.
+    pub fn each(&self, take: &mut dyn FnMut(&str, u64) -> Result<(), ArchiveError>) -> Result<(), ArchiveError> {
+        for folder in listed(&self.dir)? {
+            if folder.file_name().is_none_or(|name| name.len() != 2) || !folder.is_dir() {
+                continue;
+            }
+            for file in listed(&folder)? {
+                let name = file.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+                if self.path(name).as_ref() != Some(&file) {
+                    continue;
+                }
+                let io = |source| ArchiveError::Io { doing: format!("read {}", file.display()), source };
+                let found = file.symlink_metadata().map_err(io)?;
+                if found.is_file() {
+                    take(name, found.len())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Keeps these bytes; returns when file and name are on stable storage. The same bytes again change nothing; a file
@@ -105,17 +131,26 @@ impl Attachments {
     }
 }
 
+/// What is in a folder, by name; nothing if there is no folder.
+fn listed(dir: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    let read = || -> std::io::Result<Vec<PathBuf>> {
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        paths.sort_unstable();
+        Ok(paths)
+    };
+    match read() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|source| ArchiveError::Io { doing: format!("read {}", dir.display()), source }),
+    }
+}
+
 /// 64 hex digits in lower case.
 fn is_name(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Hex digits in lower case.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn make(dir: &Path) -> Result<(), ArchiveError> {
+pub(super) fn make(dir: &Path) -> Result<(), ArchiveError> {
     if dir.is_dir() {
         return Ok(());
     }

@@ -13,6 +13,7 @@ use crate::integrity::merkle::{Frontier, root_at};
 use crate::model::{Content, ConversationId, Event, Gap, Kind, Message, Participant, Person, Seq};
 use reader::{ConversationFilter, ConversationState, Coverage, Order};
 
+mod attachments;
 mod browsing;
 mod layouts;
 mod notes;
