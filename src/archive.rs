@@ -1,10 +1,11 @@
 //! The archive: one append-only log in one SQLite file, and the only place that knows SQL.
 //!
-//! A directory holds `archive.db`, `checkpoints.txt` (signed checkpoints outside the file they speak about), `keys/`
-//! and `lock`. One thread owns the only writing connection (`writer`); everybody else reads through [`Reader`], also
+//! A directory holds `archive.db`, `attachments/` (files under the name of their hash), `checkpoints.txt` (signed checkpoints
+//! outside the file they speak about), `keys/` and `lock`. One thread owns the only writing connection (`writer`); everybody else reads through [`Reader`], also
 //! from an archive that no process writes, and from backups. What is acknowledged has been on stable storage before.
 
 mod append;
+pub mod attachments;
 pub mod audit;
 pub mod backup;
 pub mod lock;
@@ -20,13 +21,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::capture::{Alias, Append, Appended, Known, PortFuture, Restored, Sink, SinkError, Source};
+use crate::capture::{
+    Alias, Append, Appended, EnvelopeId, Kept, Known, PortFuture, Restored, Sink, SinkError, Source, StoredEnvelope,
+};
 use crate::clock::Clock;
 use crate::integrity::merkle::Hash;
 use crate::model::Timestamp;
 
+pub use attachments::Attachments;
 pub use backup::backup;
 pub use pool::Readers;
 pub use reader::Reader;
@@ -78,7 +83,7 @@ pub enum ArchiveError {
         known: i32,
     },
     /// A file operation failed.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {source}{}", space(source))]
     Io {
         /// What was being done, with the path.
         doing: String,
@@ -125,6 +130,15 @@ fn right(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => {
             "; run this as the account that records, or give yours the right to read the directory"
+        }
+        _ => "",
+    }
+}
+
+fn space(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            " (free some space; recording goes on by itself)"
         }
         _ => "",
     }
@@ -197,6 +211,8 @@ pub struct Layout {
     pub dir: PathBuf,
     /// The SQLite file.
     pub database: PathBuf,
+    /// Files under the name of their hash; see [`Attachments`].
+    pub attachments: PathBuf,
     /// Signed checkpoints, one after the other, an empty line between.
     pub checkpoints: PathBuf,
     /// Private keys, mode 0700.
@@ -209,7 +225,13 @@ impl Layout {
         let is_file = path.extension().is_some_and(|e| e == "db") && !path.is_dir();
         let dir = if is_file { path.parent().map(Path::to_owned).unwrap_or_default() } else { path.to_owned() };
         let database = if is_file { path.to_owned() } else { dir.join("archive.db") };
-        Layout { database, checkpoints: dir.join("checkpoints.txt"), keys: dir.join("keys"), dir }
+        Layout {
+            database,
+            attachments: dir.join("attachments"),
+            checkpoints: dir.join("checkpoints.txt"),
+            keys: dir.join("keys"),
+            dir,
+        }
     }
 }
 
@@ -272,6 +294,7 @@ impl Archive {
         Arc::new(ArchiveSink {
             queue: self.queue.clone(),
             doing: format!("append to archive {}", self.layout.database.display()),
+            attachments: Attachments::of(&self.layout),
         })
     }
 
@@ -350,6 +373,7 @@ pub struct Limits {
 struct ArchiveSink {
     queue: mpsc::Sender<Command>,
     doing: String,
+    attachments: Attachments,
 }
 
 impl ArchiveSink {
@@ -388,6 +412,34 @@ impl Sink for ArchiveSink {
     fn restore<'a>(&'a self, source: &'a Source) -> PortFuture<'a, Restored> {
         let source = source.clone();
         Box::pin(self.ask(|reply| Command::Restore { source, reply }))
+    }
+
+    fn pending<'a>(
+        &'a self,
+        source: &'a Source,
+        after: Option<EnvelopeId>,
+        most: usize,
+    ) -> PortFuture<'a, Vec<StoredEnvelope>> {
+        let source = source.clone();
+        Box::pin(self.ask(move |reply| Command::Pending { source, after, most, reply }))
+    }
+
+    fn recall<'a>(&'a self, source: &'a Source, keys: Vec<String>) -> PortFuture<'a, Vec<Option<Vec<u8>>>> {
+        let source = source.clone();
+        Box::pin(self.ask(|reply| Command::Recall { source, keys, reply }))
+    }
+
+    fn keep(&self, bytes: Bytes) -> PortFuture<'_, Kept> {
+        let attachments = self.attachments.clone();
+        Box::pin(async move {
+            // Hashing and syncing a large file takes long; appends go on meanwhile.
+            let kept = tokio::task::spawn_blocking(move || attachments.keep(&bytes)).await;
+            kept.unwrap_or(Err(ArchiveError::Closed)).map_err(|error| SinkError {
+                doing: format!("keep an attachment in {}", self.attachments.dir().display()),
+                retry_after: error.retry(),
+                cause: error.to_string(),
+            })
+        })
     }
 }
 

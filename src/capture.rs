@@ -43,7 +43,7 @@ pub struct Envelope {
     pub content_type: Option<String>,
     /// The body, after removal of transfer and content encoding, otherwise untouched.
     pub body: Bytes,
-    /// The body still has to be interpreted: it is handed back by [`Sink::restore`] until an append names it in
+    /// The body still has to be interpreted: it is handed back by [`Sink::pending`] until an append names it in
     /// [`Append::interpreted`].
     pub pending: bool,
 }
@@ -101,6 +101,9 @@ pub struct Alias {
 }
 
 /// A change of one entry of the connector's cursor: its own durable notes, opaque to the archive.
+///
+/// There may be millions of entries whose name begins with `~` (one per message, say): they are read by name, with
+/// [`Sink::recall`], and not handed back at a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorChange {
     /// Name of the entry.
@@ -156,12 +159,19 @@ pub struct Known {
 /// What a connector finds when it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Restored {
-    /// All cursor entries.
+    /// The cursor entries, by name, without those whose name begins with `~`.
     pub cursor: Vec<(String, Vec<u8>)>,
-    /// Envelopes that were stored but not interpreted, oldest first.
-    pub pending: Vec<StoredEnvelope>,
     /// `recorded_at` of this connector's newest event or envelope.
     pub last_seen: Option<Timestamp>,
+}
+
+/// The receipt for the bytes of an attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// SHA-256 of the bytes, 64 hex digits in lower case; what [`crate::model::Attachment::sha256`] names.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// The archive cannot take or answer at the moment. Nothing of the batch is stored.
@@ -194,9 +204,35 @@ pub trait Sink: Send + Sync {
     /// [`SinkError`] when the archive cannot be read.
     fn conversation_of<'a>(&'a self, source: &'a Source, aliases: &'a [Alias]) -> PortFuture<'a, Option<Known>>;
 
-    /// Reads the connector's cursor and its uninterpreted envelopes.
+    /// Reads the connector's cursor, without the entries that [`Sink::recall`] is for.
     ///
     /// # Errors
     /// [`SinkError`] when the archive cannot be read.
     fn restore<'a>(&'a self, source: &'a Source) -> PortFuture<'a, Restored>;
+
+    /// Reads envelopes of this connector that were stored but not interpreted: the next ones after `after` (`None` = from
+    /// the first), oldest first, at most `most` and not many more than 16 MB of bodies. Empty = there are no more.
+    ///
+    /// # Errors
+    /// [`SinkError`] when the archive cannot be read.
+    fn pending<'a>(
+        &'a self,
+        source: &'a Source,
+        after: Option<EnvelopeId>,
+        most: usize,
+    ) -> PortFuture<'a, Vec<StoredEnvelope>>;
+
+    /// Reads entries of the connector's cursor by name, in the order asked; `None` for those that are not there. Sees every
+    /// append that was acknowledged before. Meant for some hundred names at a time.
+    ///
+    /// # Errors
+    /// [`SinkError`] when the archive cannot be read.
+    fn recall<'a>(&'a self, source: &'a Source, keys: Vec<String>) -> PortFuture<'a, Vec<Option<Vec<u8>>>>;
+
+    /// Keeps the bytes of an attachment under their hash; returns after they are on stable storage. The same bytes again
+    /// are kept once. An event that names the hash is appended afterwards.
+    ///
+    /// # Errors
+    /// [`SinkError`] when they cannot be made durable (disk full, I/O error); then no event may say that we have them.
+    fn keep(&self, bytes: Bytes) -> PortFuture<'_, Kept>;
 }

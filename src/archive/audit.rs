@@ -1,9 +1,10 @@
-//! The rows that an audit reads, and the audit of a whole archive: log, envelopes and projections side by side.
+//! The rows that an audit reads, and the audit of a whole archive: log, envelopes, attachments and projections side by side.
 //!
 //! Unlike the other readers this one looks at each table by itself, so that damage in one does not hide another, and
 //! gives every value as it is stored. Each part of the audit has its own connection and works on the state of one moment.
 
 mod dedupe;
+mod files;
 mod projections;
 
 use std::cell::RefCell;
@@ -18,7 +19,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::number::N;
-use super::{ArchiveError, Layout, Reader};
+use super::{ArchiveError, Attachments, Layout, Reader};
 use crate::integrity::checkpoint::VerifyingKey;
 use crate::integrity::finding::{Finding, FindingKind, Report};
 use crate::integrity::leaf::EnvelopeHead;
@@ -95,10 +96,11 @@ pub fn audit(
     }
 
     let (envelopes, derived, pages) = (Rows::open(path)?, Rows::open(path)?, Reader::open(path)?);
+    let (naming, kept_files) = (Rows::open(path)?, Attachments::of(&layout));
     let bounds = log.bounds();
     let total = bounds.event.saturating_mul(2).saturating_add(bounds.envelope);
     let done = &[AtomicU64::new(0), AtomicU64::new(0)];
-    let (bodies, drift, keyed, pages) = std::thread::scope(|scope| {
+    let (bodies, drift, keyed, pages, files) = std::thread::scope(|scope| {
         let bodies = scope.spawn(move || {
             let mut kept = Kept::default();
             let seen = audit_envelopes(&envelopes, &mut |finding| kept.push(finding), &mut |n| {
@@ -113,6 +115,11 @@ pub fn audit(
             });
             kept
         });
+        let files = scope.spawn(move || {
+            let mut kept = Kept::default();
+            let seen = files::check(&naming, &kept_files, &mut |finding| kept.push(finding));
+            (kept, seen)
+        });
         let pages = scope.spawn(move || pages.file_damage());
         let others = || done[0].load(Ordering::Relaxed).saturating_add(done[1].load(Ordering::Relaxed));
         audit_log(&log, checkpoints, &mut report, tell, &mut |n| {
@@ -120,15 +127,26 @@ pub fn audit(
         });
         let mut keyed = Kept::default();
         dedupe::check(&log, &bounds, &mut |finding| keyed.push(finding));
-        while !(bodies.is_finished() && drift.is_finished() && pages.is_finished()) {
+        while !(bodies.is_finished() && drift.is_finished() && pages.is_finished() && files.is_finished()) {
             progress(bounds.event.saturating_add(others()).min(total), total);
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
-        (joined(bodies), joined(drift), keyed, joined(pages))
+        (joined(bodies), joined(drift), keyed, joined(pages), joined(files))
     });
     let (bodies, (envelopes, bytes)) = bodies;
     report.envelopes = envelopes;
     report.bytes += bytes;
+    let (files, looked) = files;
+    report.attachments = looked.files;
+    report.bytes += looked.bytes;
+    report.remarks.extend(looked.stopped);
+    for finding in files.found {
+        count(finding, &mut report, tell);
+    }
+    if files.more > 0 {
+        let what = format!("{} more attachments are missing or changed", files.more);
+        count(Finding::of(FindingKind::MissingAttachment, what), &mut report, tell);
+    }
 
     let log_is_damaged = report.findings.keys().any(|kind| {
         matches!(

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{ArchiveError, Layout, Reader};
+use super::{ArchiveError, Attachments, Layout, Reader, attachments};
 
 /// Pages copied between two looks at the progress: 4 MB.
 const STEP: i32 = 1024;
 
-/// How far a copy is, in pages of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Bytes of a page of the database.
+const PAGE: u64 = 4096;
+
+/// How far a copy is, in pages of the database, and then in as many bytes of attachments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Pages copied.
     pub done: u64,
@@ -21,10 +24,11 @@ pub struct Progress {
 
 /// Copies the archive in `source` to `target`, which must not exist; returns where the copy lies.
 ///
-/// `target` becomes a directory with `archive.db`, `checkpoints.txt` and the public keys, ready to be named in a
-/// configuration or to `verify --archive`; a path ending in `.db` becomes the database file alone. Private keys are not
-/// copied. Blocks until all is on stable storage. `source` may be written by another process meanwhile: the copy is the
-/// state of one moment.
+/// `target` becomes a directory with `archive.db`, `attachments/`, `checkpoints.txt` and the public keys, ready to be named in a
+/// configuration or to `verify --archive`; a path ending in `.db` becomes the database file alone, which only an archive without
+/// attachments fits into. Private keys are not copied. Blocks until all is on stable storage. `source` may be written by
+/// another process meanwhile: the copy is the state of one moment, and has every attachment that it names (and perhaps a few
+/// that are newer).
 ///
 /// # Errors
 /// [`ArchiveError::Io`] if `target` exists or cannot be written, and what SQLite says; then nothing is left at `target`.
@@ -42,8 +46,12 @@ pub fn backup(source: &Path, target: &Path, progress: &mut dyn FnMut(Progress)) 
     if target.symlink_metadata().is_ok() {
         return Err(exists(target));
     }
+    let kept = Attachments::of(&from);
     if as_file {
-        let copied = copy_database(&reader, target, progress).and_then(|()| sync_parent(target));
+        // Once more afterwards: the first attachment may have come while the database was copied.
+        let fits = || kept.each(&mut |_, _| Err(too_much(target)));
+        fits()?;
+        let copied = copy_database(&reader, target, progress).and_then(|()| fits()).and_then(|()| sync_parent(target));
         if let Err(error) = copied {
             remove_database(target);
             return Err(error);
@@ -63,7 +71,13 @@ pub fn backup(source: &Path, target: &Path, progress: &mut dyn FnMut(Progress)) 
         // Before the database: a checkpoint that is published while pages are copied would speak of events that the copy
         // does not have, and the copy would pass for a cut log.
         copy_file(&from.checkpoints, &to.checkpoints)?;
-        copy_database(&reader, &to.database, progress)?;
+        let mut database_end = Progress::default();
+        copy_database(&reader, &to.database, &mut |now| {
+            database_end = now;
+            progress(now);
+        })?;
+        // After it: a file is kept before an event names it, so what the copy names is there by now.
+        copy_attachments(&kept, &Attachments::of(&to), database_end, progress)?;
         copy_public_keys(&from.keys, &to.keys)?;
         sync_directory(&to.dir)?;
         sync_parent(target)
@@ -109,6 +123,47 @@ fn copy_database(reader: &Reader, target: &Path, progress: &mut dyn FnMut(Progre
     conn.pragma_update(None, "journal_mode", "DELETE").map_err(sqlite)?;
     conn.close().map_err(|(_, e)| sqlite(e))?;
     sync_file(target)
+}
+
+fn too_much(target: &Path) -> ArchiveError {
+    ArchiveError::Io {
+        doing: format!("back up to {}", target.display()),
+        source: std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "the archive has attachments, which one file cannot hold: name a folder",
+        ),
+    }
+}
+
+fn copy_attachments(
+    from: &Attachments,
+    to: &Attachments,
+    before: Progress,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), ArchiveError> {
+    let (mut total, mut done) = (0u64, 0u64);
+    from.each(&mut |_, size| {
+        total = total.saturating_add(size);
+        Ok(())
+    })?;
+    let mut folders = std::collections::BTreeSet::new();
+    from.each(&mut |sha256, size| {
+        if let (Some(source), Some(target)) = (from.path(sha256), to.path(sha256))
+            && let Some(folder) = target.parent()
+        {
+            attachments::make(folder)?;
+            folders.insert(folder.to_owned());
+            // A copy, not a hard link: damage to one must not be damage to both.
+            copy_file(&source, &target)?;
+        }
+        done = done.saturating_add(size);
+        // What was kept meanwhile was not counted.
+        total = total.max(done);
+        progress(Progress { done: before.done + done.div_ceil(PAGE), total: before.total + total.div_ceil(PAGE) });
+        Ok(())
+    })?;
+    folders.iter().try_for_each(|folder| sync_directory(folder))?;
+    if folders.is_empty() { Ok(()) } else { sync_directory(to.dir()) }
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), ArchiveError> {

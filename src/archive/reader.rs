@@ -9,6 +9,7 @@ mod audit;
 mod browse;
 mod conversations;
 mod events;
+mod notes;
 mod people;
 mod places;
 mod search;
@@ -30,7 +31,8 @@ pub use people::{NameRow, PersonRow};
 pub use places::{KindSet, MalformedPosition, Position};
 pub use search::{Change, EventInContext, IndexRow};
 
-pub(super) use events::{entries, restored};
+pub(super) use events::entries;
+pub(super) use notes::{pending, recall, restored};
 
 /// A read-only view of an archive: of a running recorder, at rest, or a backup.
 #[derive(Debug)]

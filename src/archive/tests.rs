@@ -13,8 +13,10 @@ use crate::integrity::merkle::{Frontier, root_at};
 use crate::model::{Content, ConversationId, Event, Gap, Kind, Message, Participant, Person, Seq};
 use reader::{ConversationFilter, ConversationState, Coverage, Order};
 
+mod attachments;
 mod browsing;
 mod layouts;
+mod notes;
 
 const T0: i64 = 1_795_225_034_000_000;
 
@@ -231,8 +233,8 @@ async fn a_restart_finds_cursor_pending_envelopes_and_conversations() {
     let sink = archive.sink();
     let restored = sink.restore(&source()).await.unwrap();
     assert_eq!(restored.cursor, [("b".to_owned(), vec![2])]);
-    assert_eq!(restored.pending.len(), 1);
-    assert_eq!((restored.pending[0].id, &restored.pending[0].envelope), (EnvelopeId(2), &pending));
+    let left = sink.pending(&source(), None, 10).await.unwrap();
+    assert_eq!(left, [StoredEnvelope { id: EnvelopeId(2), envelope: pending }]);
     assert_eq!(restored.last_seen, Some(Timestamp(T0 + 9_000_000)));
     let known = sink.conversation_of(&source(), &[alias("none"), alias("t1")]).await.unwrap();
     // An alias never moves.

@@ -20,8 +20,8 @@ use super::append::{Random, State};
 use super::lock::Lock;
 use super::number::N;
 use super::projection;
-use super::{ArchiveError, Checkpoint, CheckpointSigner, Layout, Limits, reader, schema};
-use crate::capture::{Alias, Append, Appended, Known, Restored, Source};
+use super::{ArchiveError, Attachments, Checkpoint, CheckpointSigner, Layout, Limits, reader, schema};
+use crate::capture::{Alias, Append, Appended, EnvelopeId, Known, Restored, Source, StoredEnvelope};
 use crate::clock::Clock;
 use crate::model::ConversationId;
 
@@ -54,6 +54,8 @@ pub(super) enum Command {
     Append(Box<Job>),
     Find { source: Source, aliases: Vec<Alias>, reply: Reply<Option<Known>> },
     Restore { source: Source, reply: Reply<Restored> },
+    Pending { source: Source, after: Option<EnvelopeId>, most: usize, reply: Reply<Vec<StoredEnvelope>> },
+    Recall { source: Source, keys: Vec<String>, reply: Reply<Vec<Option<Vec<u8>>>> },
     Checkpoint { signer: Arc<dyn CheckpointSigner>, reply: Reply<Option<Checkpoint>> },
     Rebuild { reply: Reply<()> },
     Close { reply: Option<oneshot::Sender<()>> },
@@ -86,6 +88,7 @@ impl Writer {
     pub(super) fn open(layout: &Layout, clock: Arc<dyn Clock>, limits: Limits) -> Result<Writer, ArchiveError> {
         make_directories(layout)?;
         let lock = Lock::take(&layout.dir)?;
+        Attachments::of(layout).sweep()?;
         let path = &layout.database;
         let doing = || format!("open archive {}", path.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -156,6 +159,10 @@ impl Writer {
                                 (events, bytes) = (events + e, bytes + b);
                                 group.push(*job);
                             }
+                            // What waits in the group is not acknowledged, so a recall need not see it, nor wait for it.
+                            Ok(Command::Recall { source, keys, reply }) => {
+                                let _ = reply.send(self.recall(&source, &keys));
+                            }
                             Ok(other) => {
                                 ahead = Some(other);
                                 break;
@@ -172,6 +179,12 @@ impl Writer {
                 }
                 Command::Restore { source, reply } => {
                     let _ = reply.send(self.restore(&source));
+                }
+                Command::Pending { source, after, most, reply } => {
+                    let _ = reply.send(self.pending(&source, after, most));
+                }
+                Command::Recall { source, keys, reply } => {
+                    let _ = reply.send(self.recall(&source, &keys));
                 }
                 Command::Checkpoint { signer, reply } => {
                     let made = self.checkpoint(&*signer);
@@ -324,6 +337,20 @@ impl Writer {
     fn restore(&self, source: &Source) -> Result<Restored, ArchiveError> {
         let doing = || format!("read the state of a connector from archive {}", self.layout.database.display());
         reader::restored(&self.conn, source).map_err(|e| e.told(doing))
+    }
+
+    fn pending(
+        &self,
+        source: &Source,
+        after: Option<EnvelopeId>,
+        most: usize,
+    ) -> Result<Vec<StoredEnvelope>, ArchiveError> {
+        let doing = || format!("read the envelopes to interpret from archive {}", self.layout.database.display());
+        reader::pending(&self.conn, source, after, most).map_err(|e| e.told(doing))
+    }
+
+    fn recall(&self, source: &Source, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, ArchiveError> {
+        reader::recall(&self.conn, source, keys).map_err(|e| self.sqlite("read the notes of a connector from", e))
     }
 
     fn checkpoint(&mut self, signer: &dyn CheckpointSigner) -> Result<Option<Checkpoint>, ArchiveError> {

@@ -196,7 +196,9 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::capture::{Alias, Append, Appended, Known, PortFuture, Restored};
+    use crate::capture::{
+        Alias, Append, Appended, EnvelopeId, Kept, Known, PortFuture, Restored, SinkError, StoredEnvelope,
+    };
     use crate::clock::SystemClock;
 
     /// No test here stores anything.
@@ -213,6 +215,24 @@ mod tests {
 
         fn restore<'a>(&'a self, _: &'a Source) -> PortFuture<'a, Restored> {
             Box::pin(async { Ok(Restored::default()) })
+        }
+
+        fn pending<'a>(
+            &'a self,
+            _: &'a Source,
+            _: Option<EnvelopeId>,
+            _: usize,
+        ) -> PortFuture<'a, Vec<StoredEnvelope>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn recall<'a>(&'a self, _: &'a Source, keys: Vec<String>) -> PortFuture<'a, Vec<Option<Vec<u8>>>> {
+            Box::pin(async move { Ok(vec![None; keys.len()]) })
+        }
+
+        fn keep(&self, _: bytes::Bytes) -> PortFuture<'_, Kept> {
+            let refused = SinkError { doing: "keep".into(), cause: "no archive".into(), retry_after: None };
+            Box::pin(async { Err(refused) })
         }
     }
 

@@ -14,8 +14,8 @@ use crate::archive::audit::AuditOptions;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Makes a consistent copy of the archive, also while `serve` writes it, and verifies the copy. PATH \
-becomes a folder with archive.db, the checkpoints and the public keys; private keys stay where they are. A PATH ending in \
-.db becomes the database alone. Nothing is overwritten.
+becomes a folder with archive.db, the attachments, the checkpoints and the public keys; private keys stay where they are. A \
+PATH ending in .db becomes the database alone, for an archive without attachments. Nothing is overwritten.
 
 To restore, name the copy as `directory` under [archive]; a recorder that goes on in it makes itself a new signing key."
 )]

@@ -17,7 +17,7 @@ use crate::integrity::finding::{Finding, Report};
 #[derive(Debug, Args)]
 #[command(
     long_about = "Recomputes every commitment, leaf, tree node and checkpoint signature from what is stored, compares the \
-derived tables with the log, and reports every finding with its place in the log and the kind of damage. It reads while a \
+derived tables with the log and the attachments with the hashes that events name, and reports every finding with its place in the log and the kind of damage. It reads while a \
 recorder writes.
 
 An insider with the database file could rewrite rows, hashes and checkpoints alike. What shows that is a checkpoint that \
@@ -156,8 +156,10 @@ fn in_words(path: &Path, report: &Report, out: &mut Out) -> anyhow::Result<()> {
         out.line(&format!("{count:>8}  {kind}"))?;
     }
     let verdict = if report.is_good() { out.paint(Colour::Green, "intact") } else { out.paint(Colour::Red, "ALTERED") };
+    let files =
+        if report.attachments > 0 { format!("{}, ", counted(report.attachments, "attachment")) } else { String::new() };
     let seen = format!(
-        "{}, {}, {} in it and {} outside; log {}",
+        "{}, {}, {files}{} in it and {} outside; log {}",
         counted(report.events, "event"),
         counted(report.envelopes, "envelope"),
         counted(report.checkpoints, "checkpoint"),

@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::capture::{Alias, Append, Appended, Known, PortFuture, Restored, Sink, Source};
+use bytes::Bytes;
+
+use crate::capture::{
+    Alias, Append, Appended, EnvelopeId, Kept, Known, PortFuture, Restored, Sink, Source, StoredEnvelope,
+};
 
 /// Upper bounds of the latency histogram, in microseconds.
 const BOUNDS_US: [u64; 12] =
@@ -19,6 +23,9 @@ pub struct Meter {
     envelope_bytes: AtomicU64,
     appends: AtomicU64,
     failures: AtomicU64,
+    attachments: AtomicU64,
+    attachment_bytes: AtomicU64,
+    attachment_failures: AtomicU64,
     append_us: AtomicU64,
     buckets: [AtomicU64; BOUNDS_US.len()],
 }
@@ -61,6 +68,17 @@ impl Meter {
             read(&self.envelope_bytes),
         );
         page.counter("greffier_append_failures_total", "Appends the archive refused.", read(&self.failures));
+        page.counter(
+            "greffier_attachments_total",
+            "Files handed over and kept, each time they came.",
+            read(&self.attachments),
+        );
+        page.counter("greffier_attachment_bytes_total", "Bytes of those files.", read(&self.attachment_bytes));
+        page.counter(
+            "greffier_attachment_failures_total",
+            "Files the archive could not keep when they came.",
+            read(&self.attachment_failures),
+        );
         page.family("greffier_append_seconds", "histogram", "From handing over a batch until it is durable.");
         for (bound, bucket) in BOUNDS_US.iter().zip(&self.buckets) {
             let bound = *bound as f64 / 1e6;
@@ -133,5 +151,34 @@ impl Sink for Metered {
 
     fn restore<'a>(&'a self, source: &'a Source) -> PortFuture<'a, Restored> {
         self.inner.restore(source)
+    }
+
+    fn pending<'a>(
+        &'a self,
+        source: &'a Source,
+        after: Option<EnvelopeId>,
+        most: usize,
+    ) -> PortFuture<'a, Vec<StoredEnvelope>> {
+        self.inner.pending(source, after, most)
+    }
+
+    fn recall<'a>(&'a self, source: &'a Source, keys: Vec<String>) -> PortFuture<'a, Vec<Option<Vec<u8>>>> {
+        self.inner.recall(source, keys)
+    }
+
+    fn keep(&self, bytes: Bytes) -> PortFuture<'_, Kept> {
+        Box::pin(async move {
+            let answer = self.inner.keep(bytes).await;
+            match &answer {
+                Ok(kept) => {
+                    self.meter.attachments.fetch_add(1, Ordering::Relaxed);
+                    self.meter.attachment_bytes.fetch_add(kept.size, Ordering::Relaxed);
+                }
+                Err(_) => {
+                    self.meter.attachment_failures.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            answer
+        })
     }
 }

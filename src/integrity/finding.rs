@@ -15,6 +15,10 @@ pub enum FindingKind {
     ChangedHeader,
     /// The bytes of an envelope are not what was hashed.
     ChangedEnvelope,
+    /// The bytes of an attachment are not those whose hash the event names.
+    ChangedAttachment,
+    /// An event names an attachment that was kept, and its file is not there.
+    MissingAttachment,
     /// A row that must be there is not.
     MissingRow,
     /// An event is not at its place.
@@ -44,6 +48,8 @@ impl FindingKind {
             FindingKind::ChangedContent => "changed content",
             FindingKind::ChangedHeader => "changed header",
             FindingKind::ChangedEnvelope => "changed envelope",
+            FindingKind::ChangedAttachment => "changed attachment",
+            FindingKind::MissingAttachment => "missing attachment",
             FindingKind::MissingRow => "missing row",
             FindingKind::Reordered => "reordered",
             FindingKind::TruncatedLog => "truncated log",
@@ -106,6 +112,9 @@ pub struct Report {
     pub events: u64,
     /// Envelopes that were looked at.
     pub envelopes: u64,
+    /// Attachments that were looked at: files, not how often they were named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attachments: u64,
     /// Good checkpoints in the archive or export.
     pub checkpoints: u64,
     /// Good checkpoints in the file outside the archive.
@@ -122,6 +131,10 @@ pub struct Report {
     pub first_seq: Option<u64>,
     /// What could not be checked, or should be known to judge the outcome.
     pub remarks: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Report {

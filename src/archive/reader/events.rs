@@ -7,7 +7,6 @@ use crate::archive::ArchiveError;
 use crate::archive::number::N;
 use crate::archive::projection::{BLOCK, Entry};
 use crate::archive::writer::Trouble;
-use crate::capture::{Envelope, EnvelopeId, Restored, Source, StoredEnvelope};
 use crate::model::{Content, ConversationId, Event, Kind, Seq, Timestamp};
 
 /// In which order a transcript comes.
@@ -312,35 +311,4 @@ pub(in crate::archive) fn entries(conn: &Connection, after: u64, limit: usize) -
         });
     }
     Ok(entries)
-}
-
-/// What a connector finds when it starts.
-pub(in crate::archive) fn restored(conn: &Connection, source: &Source) -> Result<Restored, Trouble> {
-    let connector: Option<i64> = conn
-        .query_row(
-            "SELECT id FROM connector WHERE name = ?1 AND platform = ?2",
-            params![source.connector, source.platform],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(connector) = connector else { return Ok(Restored::default()) };
-    let cursor = conn
-        .prepare("SELECT key, value FROM cursor WHERE connector = ?1 ORDER BY key")?
-        .query_map([connector], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<Vec<(String, Vec<u8>)>>>()?;
-    let ids = conn
-        .prepare("SELECT p.envelope FROM pending_envelope p JOIN envelope e ON e.id = p.envelope WHERE e.connector = ?1 ORDER BY 1")?
-        .query_map([connector], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<i64>>>()?;
-    let mut pending = Vec::with_capacity(ids.len());
-    for id in ids {
-        let found = super::audit::envelope(conn, EnvelopeId(id))?;
-        let row = found.ok_or_else(|| broken("pending_envelope", id, "its envelope is missing"))?;
-        pending.push(StoredEnvelope { id: EnvelopeId(id), envelope: Envelope { pending: true, ..row.envelope } });
-    }
-    // Walks back from the newest row; only a connector that has been silent for long makes this slow, once at its start.
-    let newest = |sql: &str| conn.query_row(sql, [connector], |row| row.get::<_, i64>(0)).optional();
-    let event = newest("SELECT recorded_at FROM event WHERE connector = ?1 ORDER BY seq DESC LIMIT 1")?;
-    let envelope = newest("SELECT received_at FROM envelope WHERE connector = ?1 ORDER BY id DESC LIMIT 1")?;
-    Ok(Restored { cursor, pending, last_seen: event.max(envelope).map(Timestamp) })
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::capture::{Append, Origin, Sink, Source};
+use crate::capture::{Append, Origin, PortFuture, Sink, Source};
 use crate::connector::{ConnectorError, Context, Health, HealthState};
 
 use super::config::ResolvedUcwa;
 use super::courier::{Courier, Credentials};
 use super::origin::Trust;
-use super::session::{Action, Input, Report, Session, Settings, Ticket};
+use super::session::{Action, Earlier, Input, Report, Session, Settings, Ticket};
 use super::transport::Transport;
 
 /// Records until told to stop, or until the archive fails for good.
@@ -25,9 +25,9 @@ pub async fn run(config: ResolvedUcwa, context: Context) -> Result<(), Connector
         |problem: String| ConnectorError::Configuration { connector: config.source.connector.clone(), problem };
     let transport = Transport::new(config.ca_pem.as_deref()).map_err(problem)?;
     let settings = settings(&config).map_err(problem)?;
-    let restored = restore(&context).await?;
+    let earlier = earlier(&context).await?;
     let (trust, courier) = parties(&config).map_err(problem)?;
-    let session = Session::new(settings, trust, courier, restored, seed());
+    let session = Session::new(settings, trust, courier, earlier, seed());
     Driver::new(session, transport, context).run().await
 }
 
@@ -58,10 +58,26 @@ pub(super) fn seed() -> u64 {
     fastrand::u64(..)
 }
 
-async fn restore(context: &Context) -> Result<crate::capture::Restored, ConnectorError> {
+/// Envelopes asked of the archive at a time.
+const PAGE: usize = 1_000;
+
+async fn earlier(context: &Context) -> Result<Earlier, ConnectorError> {
+    let restored = insist(context, || context.sink.restore(&context.source)).await?;
+    let mut pending = Vec::new();
+    let mut after = None;
     loop {
-        match context.sink.restore(&context.source).await {
-            Ok(restored) => return Ok(restored),
+        let page = insist(context, || context.sink.pending(&context.source, after, PAGE)).await?;
+        let Some(last) = page.last() else { return Ok(Earlier { restored, pending }) };
+        after = Some(last.id);
+        pending.extend(page);
+    }
+}
+
+/// Asks the archive until it answers, or refuses for good, or the connector is told to stop.
+async fn insist<'a, T>(context: &'a Context, ask: impl Fn() -> PortFuture<'a, T>) -> Result<T, ConnectorError> {
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
             Err(error) => match error.retry_after {
                 Some(wait) => {
                     context.health.alarm(error.to_string());

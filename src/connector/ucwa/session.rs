@@ -332,11 +332,20 @@ pub struct Session {
     out: Vec<Action>,
 }
 
+/// What the archive kept of an earlier run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Cursor and last sign of life.
+    pub restored: Restored,
+    /// Envelopes that were stored but not interpreted, oldest first.
+    pub pending: Vec<StoredEnvelope>,
+}
+
 impl Session {
     /// Makes a session from its settings, credentials and what the archive kept of an earlier run.
     ///
     /// `seed` feeds identifiers and jitter only, nothing secret.
-    pub fn new(settings: Settings, trust: origin::Trust, courier: Courier, restored: Restored, seed: u64) -> Session {
+    pub fn new(settings: Settings, trust: origin::Trust, courier: Courier, earlier: Earlier, seed: u64) -> Session {
         let mut session = Session {
             rng: fastrand::Rng::with_seed(seed),
             now: Timestamp::default(),
@@ -357,7 +366,7 @@ impl Session {
             lost: BTreeMap::new(),
             invitations: BTreeMap::new(),
             routing: VecDeque::new(),
-            pending: restored.pending,
+            pending: earlier.pending,
             down_since: None,
             fetches: BTreeMap::new(),
             fetch_queue: VecDeque::new(),
@@ -382,7 +391,7 @@ impl Session {
             out: Vec::new(),
             settings,
         };
-        session.take_up_cursor(&restored.cursor, restored.last_seen);
+        session.take_up_cursor(&earlier.restored.cursor, earlier.restored.last_seen);
         session
     }
 

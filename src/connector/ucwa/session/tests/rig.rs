@@ -14,7 +14,7 @@ use crate::connector::ucwa::http::{
     Answer, Authorization, Body, Method, NetFailure, Outcome, Request, RequestId, Secret,
 };
 use crate::connector::ucwa::origin::Trust;
-use crate::connector::ucwa::session::{Action, Input, Report, Session, Settings, Ticket};
+use crate::connector::ucwa::session::{Action, Earlier, Input, Report, Session, Settings, Ticket};
 use crate::model::{ConversationId, Kind, Timestamp};
 
 pub const POOL: &str = "https://pool.contoso.com";
@@ -110,17 +110,17 @@ pub fn settings() -> Settings {
     }
 }
 
-fn session(restored: Restored, seed: u64) -> Session {
+fn session(earlier: Earlier, seed: u64) -> Session {
     let trust = Trust::new("contoso.com", None, &[]).expect("trust");
     let credentials = Credentials { username: "recorder@contoso.com".into(), password: Secret::new("pw".into()) };
-    Session::new(settings(), trust.clone(), Courier::new(trust, credentials), restored, seed)
+    Session::new(settings(), trust.clone(), Courier::new(trust, credentials), earlier, seed)
 }
 
 impl Rig {
     /// A session that has not begun.
     pub fn new() -> Rig {
         let mut rig = Rig {
-            session: session(Restored::default(), 7),
+            session: session(Earlier::default(), 7),
             memory: Memory::default(),
             now: Timestamp::from_millis(1_795_225_034_000),
             wire: Vec::new(),
@@ -152,12 +152,10 @@ impl Rig {
     /// Ends the process (nothing said to the server) and starts another on the same archive after `down`.
     pub fn restart(&mut self, down: Duration) {
         self.now = self.now.plus(down);
-        let restored = Restored {
-            cursor: self.memory.cursor.clone().into_iter().collect(),
-            pending: self.memory.pending.values().cloned().collect(),
-            last_seen: self.memory.last_seen,
-        };
-        self.session = session(restored, 8);
+        let restored =
+            Restored { cursor: self.memory.cursor.clone().into_iter().collect(), last_seen: self.memory.last_seen };
+        let pending = self.memory.pending.values().cloned().collect();
+        self.session = session(Earlier { restored, pending }, 8);
         self.wire.clear();
         self.held.clear();
         self.start();
