@@ -12,7 +12,7 @@ use super::budget::{self, Retry};
 use super::config::ResolvedTeams;
 use super::destination::{self, Audience, Destination};
 use super::gate::Gate;
-use super::purse::Purse;
+use super::purse::{Purse, When};
 use crate::clock::Clock;
 use crate::connector::web;
 use crate::model::Timestamp;
@@ -67,8 +67,8 @@ impl Client {
         let (outside, loopback) = (client("https")?, client("http")?);
         let endpoints = &config.endpoints;
         Ok(Client {
-            graph: Purse::new(config, &config.tenant_id, &endpoints.graph_scope)?,
-            connector: Purse::new(config, &endpoints.bot_tenant, &endpoints.bot_scope)?,
+            graph: Purse::new(config, &config.tenant_id, &endpoints.graph_scope, When::Always)?,
+            connector: Purse::new(config, &endpoints.bot_tenant, &endpoints.bot_scope, When::Asked)?,
             outside,
             loopback,
             config: config.clone(),
@@ -95,6 +95,7 @@ impl Client {
             Err(why) => return Reply::Failed(why),
         };
         let mut attempt = 0;
+        let mut another = None;
         let mut renewed = false;
         loop {
             attempt += 1;
@@ -104,11 +105,15 @@ impl Client {
                 return Reply::Failed("there was no time left to ask".to_owned());
             }
             let patience = self.time_for_token(&ask);
-            let Some(token) = self.purse(destination.audience).token(patience).await else {
-                return Reply::Failed("there is no access token".to_owned());
+            let token = match another.take() {
+                Some(token) => token,
+                None => match self.purse(destination.audience).token(patience).await {
+                    Some(token) => token,
+                    None => return Reply::Failed("there is no access token".to_owned()),
+                },
             };
             let mut place = self.gate.enter(&ask).await;
-            let attempted = self.attempt(&ask, &destination, token.expose()).await;
+            let attempted = self.attempt(&ask, &destination, token.secret.expose()).await;
             let (status, retry_after) = match &attempted {
                 Attempt::Answer { status, headers, .. } => (Some(*status), text(headers, header::RETRY_AFTER)),
                 Attempt::Failed(_) => (None, None),
@@ -117,8 +122,11 @@ impl Client {
             if status == Some(401) && !renewed {
                 // Roles or secrets may have changed; one new token, one repetition.
                 renewed = true;
-                self.purse(destination.audience).spent(&token).await;
-                continue;
+                let patience = self.time_for_token(&ask).min(Duration::from_secs(10));
+                another = self.purse(destination.audience).another(token.number, &self.clock, patience).await;
+                if another.is_some() {
+                    continue;
+                }
             }
             let jitter = fastrand::f64();
             let now = self.clock.now();

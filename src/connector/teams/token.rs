@@ -29,7 +29,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// No pause that the service asks for is longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// A token that the resource refuses is replaced no faster than this.
-const REJECTED_PAUSE: Duration = Duration::from_secs(60);
+const REJECTED_PAUSE: Duration = Duration::from_secs(5);
 /// An answer that takes longer does not come any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
