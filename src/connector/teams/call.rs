@@ -471,7 +471,8 @@ impl Call {
     fn enter(&mut self, state: &str, call: &Value, now: Timestamp, out: &mut Vec<Action>) {
         let lower = state.to_ascii_lowercase();
         let same = self.state.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(state));
-        let trouble = call.get("resultInfo").filter(|info| info.is_object() && code_of(info).is_some_and(|code| code >= 400));
+        let trouble =
+            call.get("resultInfo").filter(|info| info.is_object() && code_of(info).is_some_and(|code| code >= 400));
         let rank = match lower.as_str() {
             "incoming" | "ringing" => return,
             "establishing" => 1,
@@ -648,7 +649,9 @@ impl Call {
         self.learn(&call, settings, out);
         let actor = Offer::read(data).caller(tid).map(|caller| caller.person);
         let observed = call.pointer("/incomingContext/observedParticipantId").and_then(Value::as_str);
-        let observed = observed.map(str::to_owned).or_else(|| call.pointer("/source/id").and_then(Value::as_str).map(str::to_owned));
+        let observed = observed
+            .map(str::to_owned)
+            .or_else(|| call.pointer("/source/id").and_then(Value::as_str).map(str::to_owned));
         let who = actor.as_ref().map(|actor| actor.id.clone()).unwrap_or_default();
         let key = format!("joining|{}|{who}|{}", self.id.key(), observed.as_deref().unwrap_or_default());
         let fact = |kind: Kind, part: &str| {
@@ -712,18 +715,12 @@ impl Call {
     }
 
     fn late(&mut self, notice: &CallNotice, out: &mut Vec<Action>) {
-        let detail = json!({"late": type_of(&notice.data), "changeType": notice.change, "resourceData": notice.data.clone()});
+        let detail =
+            json!({"late": type_of(&notice.data), "changeType": notice.change, "resourceData": notice.data.clone()});
         self.own_event(&format!("late|{}|{}|{}", notice.change, notice.tail, notice.data), detail, None, out);
     }
 
-    fn reply(
-        &mut self,
-        token: Token,
-        reply: &Reply,
-        now: Timestamp,
-        settings: &CallSettings,
-        out: &mut Vec<Action>,
-    ) {
+    fn reply(&mut self, token: Token, reply: &Reply, now: Timestamp, settings: &CallSettings, out: &mut Vec<Action>) {
         match token {
             Token::Call if reply.status() == 404 => self.gone("GET", now, out),
             Token::Call if reply.is_success() => {

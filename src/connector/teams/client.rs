@@ -15,7 +15,6 @@ use super::gate::Gate;
 use super::purse::{Purse, When};
 use crate::clock::Clock;
 use crate::connector::web;
-use crate::model::Timestamp;
 
 /// Largest answer read: a page of messages with their cards, or one hosted content.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
@@ -161,7 +160,10 @@ impl Client {
             .request(method, destination.url.clone())
             .timeout(limit(ask.priority))
             .header(header::AUTHORIZATION, bearer)
-            .header("client-request-id", uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().to_string());
+            .header(
+                "client-request-id",
+                uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().to_string(),
+            );
         if destination.audience == Audience::Graph {
             // Without it system messages hide as unknown (digest §15).
             request = request.header("Prefer", "include-unknown-enum-members");
@@ -175,7 +177,12 @@ impl Client {
         let answer = exchange(request).await;
         if let Attempt::Answer { status, headers, took, .. } = &answer {
             let id = text(headers, header::HeaderName::from_static("request-id")).unwrap_or_default();
-            tracing::debug!(http.status = status, http.took_ms = took.as_millis() as u64, "{:?} answered, request-id {id}", ask.method);
+            tracing::debug!(
+                http.status = status,
+                http.took_ms = took.as_millis() as u64,
+                "{:?} answered, request-id {id}",
+                ask.method
+            );
         } else {
             tracing::debug!(http.took_ms = began.elapsed().as_millis() as u64, "{:?} was not answered", ask.method);
         }
@@ -207,9 +214,7 @@ impl Client {
 
     /// Keeps a connection to Graph open: the first call after hours of silence must not pay for a handshake.
     pub(super) async fn warm(&self) {
-        if let Ok(Destination { url, .. }) =
-            destination::of(&Address::Graph("/".to_owned()), &self.config.endpoints)
-        {
+        if let Ok(Destination { url, .. }) = destination::of(&Address::Graph("/".to_owned()), &self.config.endpoints) {
             let _ = self.public(&url).await;
         }
     }
@@ -243,4 +248,3 @@ fn reply(attempt: Attempt) -> Reply {
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
-

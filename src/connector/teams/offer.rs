@@ -12,7 +12,7 @@ use super::notice::type_of;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Offer {
     /// `call.source.identity`, as received.
-    source: Value,
+    pub(super) source: Value,
     /// `call.tenantId`.
     pub tenant: Option<String>,
     /// It is a compliance-recording invitation (digest §8).
@@ -159,12 +159,15 @@ pub fn is_policy_recording(call: &Value) -> bool {
     if reasons.is_some_and(|reasons| !reasons.is_empty()) {
         return true;
     }
-    let token = call.get("meetingInfo").is_some_and(|info| type_of(info) == "tokenmeetinginfo" || info.get("token").is_some());
+    let token =
+        call.get("meetingInfo").is_some_and(|info| type_of(info) == "tokenmeetinginfo" || info.get("token").is_some());
     let context = call.get("incomingContext").is_some_and(Value::is_object);
     let instance = call.get("targets").and_then(Value::as_array).is_some_and(|targets| {
         targets.iter().any(|target| {
             let set = target.get("identity").and_then(Value::as_object);
-            set.is_some_and(|set| set.iter().any(|(name, value)| name.eq_ignore_ascii_case("applicationInstance") && value.is_object()))
+            set.is_some_and(|set| {
+                set.iter().any(|(name, value)| name.eq_ignore_ascii_case("applicationInstance") && value.is_object())
+            })
         })
     });
     token && context && instance

@@ -134,11 +134,14 @@ impl Purse {
 
 async fn ask(client: &Client, request: &TokenRequest) -> Input {
     let Ok(url) = Url::parse(&request.url) else { return Input::Unreachable("login_url is no URL".to_owned()) };
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in &request.form {
-        form.append_pair(name, value.expose());
-    }
-    match client.form(&url, form.finish()).await {
+    let form = {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &request.form {
+            form.append_pair(name, value.expose());
+        }
+        form.finish()
+    };
+    match client.form(&url, form).await {
         Reply::Answer { status, body, .. } => Input::Answered { status, retry_after: None, body },
         Reply::Failed(why) => Input::Unreachable(why),
     }

@@ -12,9 +12,9 @@ pub fn answer(config: &ResolvedTeams, media: Configuration, callback: &str) -> V
         Configuration::ServiceHosted(prefetch) => {
             let mut media = json!({"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"});
             if !prefetch.is_empty() {
-                let list = prefetch.into_iter().map(|(uri, id)| {
-                    json!({"@odata.type": "#microsoft.graph.mediaInfo", "uri": uri, "resourceId": id})
-                });
+                let list = prefetch.into_iter().map(
+                    |(uri, id)| json!({"@odata.type": "#microsoft.graph.mediaInfo", "uri": uri, "resourceId": id}),
+                );
                 media["preFetchMedia"] = list.collect();
             }
             media

@@ -343,9 +343,14 @@ mod tests {
         let mut roster = Roster::default();
         let delta = |number: i64, list: Value| json!({"sequenceNumber": number, "participants": list});
         let now = Timestamp(1);
-        let both = json!([person("a", json!({"rosterSequenceNumber": 1})), person("b", json!({"rosterSequenceNumber": 1}))]);
+        let both =
+            json!([person("a", json!({"rosterSequenceNumber": 1})), person("b", json!({"rosterSequenceNumber": 1}))]);
         roster.delta(&delta(1, both), VIEW, now);
-        let (facts, gap) = roster.delta(&delta(2, json!([person("a", json!({"rosterSequenceNumber": 2, "isMuted": true}))])), VIEW, now);
+        let (facts, gap) = roster.delta(
+            &delta(2, json!([person("a", json!({"rosterSequenceNumber": 2, "isMuted": true}))])),
+            VIEW,
+            now,
+        );
         assert_eq!((kinds(&facts), gap), (vec!["participant.changed"], false));
         // Late and repeated entries change nothing; a number left out is noticed.
         let (facts, gap) = roster.delta(&delta(5, json!([person("a", json!({"rosterSequenceNumber": 1}))])), VIEW, now);

@@ -151,7 +151,9 @@ impl Call {
                     // Not at once when the failure is stored, but when its time has come.
                     self.recording.phase = Phase::Failed;
                 } else {
-                    out.push(Action::Warn("the recording of a call could not be reported; see recording.failed".into()));
+                    out.push(Action::Warn(
+                        "the recording of a call could not be reported; see recording.failed".into(),
+                    ));
                 }
             }
             Phase::Stopping(_) => {
