@@ -17,8 +17,10 @@ pub mod call;
 mod calls;
 pub mod certificate;
 pub mod change;
+mod check;
 mod chats;
 mod client;
+pub mod cloud;
 pub mod config;
 mod conversations;
 mod desk;
@@ -47,4 +49,5 @@ pub mod trust;
 mod upkeep;
 mod webhook;
 
+pub use check::check;
 pub use driver::run;
