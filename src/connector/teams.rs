@@ -11,6 +11,8 @@
 pub mod ask;
 pub mod assertion;
 pub mod certificate;
+mod check;
+pub mod cloud;
 pub mod config;
 pub mod fact;
 pub mod identity;
@@ -19,3 +21,16 @@ pub mod moment;
 pub mod seal;
 pub mod token;
 pub mod trust;
+
+pub use check::check;
+
+use crate::connector::{ConnectorError, Context};
+
+/// Records until told to stop.
+///
+/// # Errors
+/// Always, on this branch: the driver brings its own.
+pub async fn run(config: config::ResolvedTeams, _context: Context) -> Result<(), ConnectorError> {
+    let problem = "the Teams driver is not part of this build".to_owned();
+    Err(ConnectorError::Configuration { connector: config.source.connector, problem })
+}
