@@ -108,6 +108,14 @@ struct Reading<'a, 'f, 'p, 't> {
     problems: &'p mut Problems<'t>,
 }
 
+/// Two keys that belong together.
+enum Pair {
+    Absent,
+    Both(Placed<PathBuf>, Placed<PathBuf>),
+    /// Reported already.
+    Wrong,
+}
+
 impl Reading<'_, '_, '_, '_> {
     fn wrong(&mut self, key: &str, span: std::ops::Range<usize>, why: impl std::fmt::Display) {
         self.problems.add(Some(span), format!("`{key}` of [[connector]]: {why}"));
@@ -158,14 +166,14 @@ impl Reading<'_, '_, '_, '_> {
         let secret = CLIENT_SECRET.read(&mut self.section, self.folder, self.problems);
         let pair = self.pair("certificate_file", "private_key_file");
         match (secret, pair) {
-            (Some(_), Some(Ok((certificate, _)))) => {
+            (Some(_), Pair::Both(certificate, _)) => {
                 let text = "a certificate and a client secret are both given; keep one of them";
                 self.problems.add(Some(certificate.span), text);
                 None
             }
-            (Some(secret), None) => Some(CredentialFrom::Secret(secret)),
-            (None, Some(Ok((certificate, key)))) if !given => Some(CredentialFrom::Certificate { certificate, key }),
-            (None, None) if !given => {
+            (Some(secret), Pair::Absent) => Some(CredentialFrom::Secret(secret)),
+            (None, Pair::Both(certificate, key)) if !given => Some(CredentialFrom::Certificate { certificate, key }),
+            (None, Pair::Absent) if !given => {
                 let text = format!(
                     "[[connector]] does not say how the application proves itself: {}; or name a certificate with `certificate_file` and \
                      `private_key_file`",
@@ -179,25 +187,21 @@ impl Reading<'_, '_, '_, '_> {
         }
     }
 
-    /// Two files of which none is of use without the other. `None`: neither is given; `Err`: reported.
-    fn pair(
-        &mut self,
-        certificate: &'static str,
-        key: &'static str,
-    ) -> Option<Result<(Placed<PathBuf>, Placed<PathBuf>), ()>> {
+    /// Two files of which none is of use without the other.
+    fn pair(&mut self, certificate: &'static str, key: &'static str) -> Pair {
         let (has_certificate, has_key) = (self.section.has(certificate), self.section.has(key));
         match (self.path(certificate), self.path(key)) {
-            (Some(one), Some(other)) => Some(Ok((one, other))),
+            (Some(certificate), Some(key)) => Pair::Both(certificate, key),
             (Some(one), None) if !has_key => {
                 self.wrong(certificate, one.span, format!("`{key}` is missing beside it"));
-                Some(Err(()))
+                Pair::Wrong
             }
             (None, Some(other)) if !has_certificate => {
                 self.wrong(key, other.span, format!("`{certificate}` is missing beside it"));
-                Some(Err(()))
+                Pair::Wrong
             }
-            (None, None) if !has_certificate && !has_key => None,
-            _ => Some(Err(())),
+            (None, None) if !has_certificate && !has_key => Pair::Absent,
+            _ => Pair::Wrong,
         }
     }
 
@@ -212,17 +216,20 @@ impl Reading<'_, '_, '_, '_> {
                 self.wrong("listen", given.span, why);
                 return LISTEN;
             };
-            if !address.ip().is_loopback() && tls.is_none() {
+            if !address.ip().is_loopback() && matches!(tls, Pair::Absent) {
                 let why = "plain HTTP is served on loopback only; name tls_certificate_file and tls_private_key_file, or \
                            listen on 127.0.0.1 and put a TLS proxy in front";
                 self.wrong("listen", given.span, why);
             }
             address
         });
-        let tls = tls.and_then(Result::ok).map(|(certificate, key)| Placed {
-            value: ListenerTls { certificate_file: certificate.value, key_file: key.value },
-            span: certificate.span,
-        });
+        let tls = match tls {
+            Pair::Both(certificate, key) => Some(Placed {
+                value: ListenerTls { certificate_file: certificate.value, key_file: key.value },
+                span: certificate.span,
+            }),
+            Pair::Absent | Pair::Wrong => None,
+        };
         (listen, tls)
     }
 
