@@ -17,6 +17,7 @@ mod demo;
 mod export;
 mod list;
 mod reindex;
+mod rotate_keys;
 mod search;
 mod serve;
 mod show;
@@ -99,6 +100,7 @@ enum Verb {
     Verify(verify::Verify),
     Reindex(reindex::Reindex),
     Backup(backup::Backup),
+    RotateKeys(rotate_keys::RotateKeys),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),
 }
@@ -125,6 +127,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Verify(verb) => verb.run(globals),
         Verb::Reindex(verb) => verb.run(globals),
         Verb::Backup(verb) => verb.run(globals),
+        Verb::RotateKeys(verb) => verb.run(globals),
         Verb::Simulate(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
     }

@@ -4,6 +4,9 @@
 //! for verbs that read the archive, and they may run as a user who cannot read the secrets. [`Config::load_resolved`]
 //! also reads secrets and certificate files, for the verbs that sign in; it reports the problems of both steps together.
 
+pub mod address;
+mod connector;
+pub mod secrets;
 mod section;
 
 use std::net::SocketAddr;
@@ -11,16 +14,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use connector::{ConnectorConfig, KINDS, Resolved, keys_folder};
 pub use section::{Nearest, Placed, Problem, Problems, Section, nearest};
-
-use crate::capture::Source;
-use crate::connector::ucwa::config::{ResolvedUcwa, UcwaConfig};
-
-/// Kinds of connector this build can run.
-pub const KINDS: &[&str] = &["ucwa"];
-
-/// Kinds the public contract names and this build cannot run.
-const LATER_KINDS: &[&str] = &["teams"];
 
 /// A commented sample of the file; the README shows it and a test parses it.
 pub const SAMPLE: &str = include_str!("../greffier.sample.toml");
@@ -37,7 +32,7 @@ pub struct Config {
     /// `[notice]`.
     pub notice: NoticeConfig,
     /// Every `[[connector]]`, in order.
-    pub connectors: Vec<UcwaConfig>,
+    pub connectors: Vec<ConnectorConfig>,
 }
 
 /// `[archive]`.
@@ -213,13 +208,16 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] with every problem at once, those of the secrets included.
-    pub fn load_resolved(path: &Path, env: Environment<'_>) -> Result<(Config, Vec<ResolvedUcwa>), ConfigError> {
+    pub fn load_resolved(path: &Path, env: Environment<'_>) -> Result<(Config, Vec<Resolved>), ConfigError> {
         let text = read(path)?;
         let mut problems = Problems::new(&text);
         let config = Config::parse(path, &text, &mut problems);
-        let resolved =
-            config.connectors.iter().map(|one| one.resolve(&config.notice.text, env, &mut problems)).collect();
-        let resolved: Option<Vec<ResolvedUcwa>> = Vec::into_iter(resolved).collect();
+        let resolved: Vec<Option<Resolved>> = config
+            .connectors
+            .iter()
+            .map(|one| one.resolve(&config.notice.text, &config.archive.directory, env, &mut problems))
+            .collect();
+        let resolved: Option<Vec<Resolved>> = resolved.into_iter().collect();
         // Without problems every connector has resolved.
         finish(path, problems, (config, resolved.unwrap_or_default()))
     }
@@ -243,52 +241,9 @@ impl Config {
         let viewer = ViewerConfig::read(viewer, problems);
         let notice = top.section("notice", problems).unwrap_or_else(|| none("notice"));
         let notice = NoticeConfig::read(notice, problems);
-        let connectors = read_connectors(top.sections("connector", problems), folder, problems);
+        let connectors = connector::read(top.sections("connector", problems), folder, problems);
         top.finish(&[], problems);
         Config { path: path.to_owned(), archive, viewer, notice, connectors }
-    }
-}
-
-fn read_connectors(sections: Vec<Section<'_>>, folder: &Path, problems: &mut Problems<'_>) -> Vec<UcwaConfig> {
-    let mut connectors = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    for mut section in sections {
-        let name = section.required("name", "a name of your choice, for example name = \"sfb\"", problems);
-        if let Some(name) = &name {
-            if !good_name(&name.value) {
-                let text = "`name` of [[connector]] must be 1 to 64 characters without blanks at its ends or control characters";
-                problems.add(Some(name.span.clone()), text);
-            } else if names.contains(&name.value) {
-                let text = format!("`name` of [[connector]]: `{}` is taken by another connector", name.value);
-                problems.add(Some(name.span.clone()), text);
-            }
-            names.push(name.value.clone());
-        }
-        let Some(kind) = section.required("kind", "write kind = \"ucwa\"", problems) else { continue };
-        if !KINDS.contains(&kind.value.as_str()) {
-            problems.add(Some(kind.span), unknown_kind(&kind.value));
-            continue;
-        }
-        // Without a name the other keys are still read, for their problems.
-        let connector = name.map(|name| name.value).unwrap_or_default();
-        let source = Source { connector, platform: kind.value };
-        connectors.extend(UcwaConfig::read(source, section, folder, problems));
-    }
-    connectors
-}
-
-fn good_name(name: &str) -> bool {
-    !name.is_empty() && name.trim() == name && name.chars().count() <= 64 && !name.chars().any(char::is_control)
-}
-
-fn unknown_kind(kind: &str) -> String {
-    if LATER_KINDS.contains(&kind) {
-        return format!("`kind` of [[connector]]: this build records `ucwa` only; `{kind}` belongs to a later version");
-    }
-    let kind = kind.escape_debug();
-    match nearest(&kind.to_string(), KINDS) {
-        Nearest::Meant(known) => format!("`kind` of [[connector]]: unknown kind `{kind}`; did you mean `{known}`?"),
-        _ => format!("`kind` of [[connector]]: unknown kind `{kind}`; known: {}", KINDS.join(", ")),
     }
 }
 

@@ -56,7 +56,7 @@ impl Check {
         }
         let runtime = super::runtime()?;
         for connector in resolved {
-            let name = connector.source.connector.clone();
+            let name = connector.source().connector.clone();
             runtime.block_on(async {
                 let (sender, mut lines) = tokio::sync::mpsc::channel(16);
                 let task = tokio::spawn(connectors::check(connector, Arc::new(SystemClock), sender));

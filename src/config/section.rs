@@ -78,6 +78,12 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
+    /// Where the key stands, for problems about a list as a whole; where the table begins if it is absent.
+    pub fn place(&self, key: &str) -> Range<usize> {
+        let found = self.table.iter().find(|(name, _)| name.get_ref() == key);
+        found.map_or_else(|| self.span(), |(name, _)| name.span())
+    }
+
     /// Whether the key stands in the table, whatever its value; does not make it known.
     pub fn has(&self, key: &str) -> bool {
         self.table.iter().any(|(name, _)| name.get_ref() == key)
@@ -159,6 +165,60 @@ impl<'a> Section<'a> {
             }
         }
         Some(texts)
+    }
+
+    /// A list of whole numbers within `range`.
+    pub fn integers(
+        &mut self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+        problems: &mut Problems<'_>,
+    ) -> Option<Vec<u64>> {
+        let value = self.ask(key)?;
+        let expected =
+            format!("a list of whole numbers from {} to {}, such as [120, 3600]", range.start(), range.end());
+        let Some(list) = value.get_ref().as_array() else {
+            self.wrong(key, value, &expected, problems);
+            return None;
+        };
+        let mut numbers = Vec::new();
+        for item in list.iter() {
+            let number = item.get_ref().as_integer();
+            let parsed = number.and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
+            match (parsed.filter(|number| range.contains(number)), number) {
+                (Some(number), _) => numbers.push(number),
+                (None, Some(_)) => {
+                    let text = format!("`{key}` in {} must be {expected}", self.title);
+                    problems.add(Some(item.span()), text);
+                }
+                (None, None) => self.wrong(key, item, &expected, problems),
+            }
+        }
+        Some(numbers)
+    }
+
+    /// A list of tables on the key's line, `key = [{ … }]`; `example` is what one looks like. Problems in a table call it
+    /// by the key.
+    pub fn tables(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Vec<Section<'a>>> {
+        let value = self.ask(key)?;
+        let expected = format!("a list of tables such as [{example}]");
+        let Some(list) = value.get_ref().as_array() else {
+            self.wrong(key, value, &expected, problems);
+            return None;
+        };
+        let mut tables = Vec::new();
+        for item in list.iter() {
+            match item.get_ref().as_table() {
+                Some(table) => tables.push(Section::new(format!("`{key}`"), table, item.span())),
+                None => self.wrong(key, item, &expected, problems),
+            }
+        }
+        Some(tables)
     }
 
     /// A table of its own, `[key]`.

@@ -1,6 +1,9 @@
 //! The file as users write it, and the errors they get.
 
 use super::*;
+use crate::connector::ucwa::config::{ResolvedUcwa, UcwaConfig};
+
+mod teams;
 
 /// A folder with a configuration and a password file beside it.
 struct Place {
@@ -30,9 +33,18 @@ impl Place {
         Config::load(&self.path()).map_err(|error| self.shorten(&error))
     }
 
-    fn resolve(&self, env: Environment<'_>) -> Result<Vec<ResolvedUcwa>, String> {
+    fn resolve_all(&self, env: Environment<'_>) -> Result<Vec<Resolved>, String> {
         let loaded = Config::load_resolved(&self.path(), env);
         loaded.map(|(_, connectors)| connectors).map_err(|error| self.shorten(&error))
+    }
+
+    /// The connectors of kind `ucwa`.
+    fn resolve(&self, env: Environment<'_>) -> Result<Vec<ResolvedUcwa>, String> {
+        let ucwa = |one| match one {
+            Resolved::Ucwa(one) => Some(*one),
+            Resolved::Teams(_) => None,
+        };
+        self.resolve_all(env).map(|all| all.into_iter().filter_map(ucwa).collect())
     }
 
     fn shorten(&self, error: &ConfigError) -> String {
@@ -77,19 +89,29 @@ fn a_connector_needs_four_keys_and_the_rest_has_defaults() {
     assert_eq!((&sfb.autodiscover, &sfb.ca_pem), (&None, &None));
 }
 
+fn ucwa(config: &Config) -> &UcwaConfig {
+    match config.connectors.as_slice() {
+        [ConnectorConfig::Ucwa(one), ..] => one,
+        _ => panic!("the first is of kind ucwa"),
+    }
+}
+
 #[test]
 fn the_sample_parses_and_its_commented_keys_are_known() {
     let place = Place::new(SAMPLE);
     let config = place.load().expect("sample");
-    assert_eq!(config.connectors[0].username, "contoso\\recorder");
+    assert_eq!(ucwa(&config).username, "contoso\\recorder");
     let everything = SAMPLE.lines().map(|line| match line.strip_prefix("# ") {
         Some(key) if key.split(" = ").next().is_some_and(|word| !word.contains(' ') && word != key) => key,
+        Some(table) if table.starts_with("[[") => table,
         _ => line,
     });
     let place = Place::new(&everything.collect::<Vec<_>>().join("\n"));
     let config = place.load().expect("sample with every key");
-    assert_eq!(config.connectors[0].trusted_hosts, ["*.fabrikam.com"]);
-    assert!(config.connectors[0].ca_file.is_some());
+    assert_eq!(ucwa(&config).trusted_hosts, ["*.fabrikam.com"]);
+    assert!(ucwa(&config).ca_file.is_some());
+    let ConnectorConfig::Teams(teams) = &config.connectors[1] else { panic!("the second is of kind teams") };
+    assert_eq!(teams.chat_scopes.len(), 4);
 }
 
 #[test]
@@ -142,10 +164,13 @@ name = "x"
     greffier.toml:21:16: `password_file` and `password_env` are both given; keep one of them
     greffier.toml:23:10: `rejoin` in [[connector]] must be true or false, not a text
     greffier.toml:24:1: [[connector]] needs `name`: a name of your choice, for example name = "sfb"
-    greffier.toml:25:8: `kind` of [[connector]]: this build records `ucwa` only; `teams` belongs to a later version
+    greffier.toml:24:1: [[connector]] needs `tenant_id`: the GUID of the customer's tenant
+    greffier.toml:24:1: [[connector]] needs `client_id`: the GUID of the app registration
+    greffier.toml:24:1: [[connector]] does not say how the application proves itself: put the client secret into a file of mode 0600 and name that with `client_secret_file`, or name an environment variable with `client_secret_env`; or name a certificate with `certificate_file` and `private_key_file`
+    greffier.toml:24:1: [[connector]] needs `callback_url`: where Teams reaches the recorder, for example callback_url = "https://recorder.contoso.com"
     greffier.toml:26:1: [[connector]] needs `name`: a name of your choice, for example name = "sfb"
     greffier.toml:27:8: `kind` of [[connector]]: unknown kind `ucaw`; did you mean `ucwa`?
-    greffier.toml:28:1: [[connector]] needs `kind`: write kind = "ucwa"
+    greffier.toml:28:1: [[connector]] needs `kind`: write kind = "ucwa" (Skype for Business) or kind = "teams" (Microsoft Teams)
     "#);
 }
 

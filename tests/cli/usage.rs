@@ -36,6 +36,7 @@ fn every_verb_teaches_with_examples() {
         "export",
         "verify",
         "backup",
+        "rotate-keys",
         "simulate",
         "completions",
     ] {

@@ -1,27 +1,114 @@
 //! The `[[connector]]` table of kind `teams` (INTERFACES §4): as it stands in the file, and with its secrets read.
 
+mod endpoints;
+mod read;
+mod shape;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use url::Url;
 
+use super::assertion::Signer;
+use super::listener;
 use crate::capture::Source;
+use crate::config::secrets::{SecretFrom, SecretKeys, certificate_file, secret_file};
+use crate::config::{Environment, Placed, Problems, keys_folder};
 use crate::connector::secret::Secret;
 
-/// Which of Microsoft's clouds; gives the defaults of every endpoint and says which features its metadata has (digest §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cloud {
-    /// Worldwide, also GCC.
-    Global,
-    /// US Government L4, GCC High.
-    UsGovL4,
-    /// US Government L5, DoD.
-    UsGovL5,
-    /// China, operated by 21Vianet.
-    China,
+pub use super::cloud::{Cloud, Endpoints};
+
+/// A `teams` connector as it stands in the file: validated, paths absolute, secrets not read. Fields that
+/// [`ResolvedTeams`] has too are described there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamsConfig {
+    /// `name` (unique) and `kind`.
+    pub source: Source,
+    /// GUID, lower case.
+    pub tenant_id: String,
+    /// GUID, lower case.
+    pub client_id: String,
+    /// Where the proof of the application comes from.
+    pub credential: CredentialFrom,
+    /// Default global.
+    pub cloud: Cloud,
+    /// PEM file of a private certificate authority.
+    pub ca_file: Option<Placed<PathBuf>>,
+    /// Required.
+    pub callback_url: Url,
+    /// Default 127.0.0.1:8443.
+    pub listen: SocketAddr,
+    /// Default none.
+    pub tls: Option<Placed<ListenerTls>>,
+    /// Default from `cloud`.
+    pub endpoints: Endpoints,
+    /// Default everybody of the tenant.
+    pub accept_from: Vec<String>,
+    /// Default true.
+    pub accept_policy_recording: bool,
+    /// Default forbidden.
+    pub reject_reason: RejectReason,
+    /// Default service-hosted, nothing to fetch ahead.
+    pub media: Media,
+    /// Default audio.
+    pub accepted_modalities: Vec<String>,
+    /// Default 0.
+    pub participant_capacity: u32,
+    /// Default true.
+    pub content_sharing: bool,
+    /// Default false.
+    pub delta_roster: bool,
+    /// Default true.
+    pub report_recording_status: bool,
+    /// Default 10 min.
+    pub keep_alive: Duration,
+    /// Default 60 s.
+    pub hang_up_after: Duration,
+    /// Default true.
+    pub follow_call_chats: bool,
+    /// Default none.
+    pub chat_scopes: Vec<String>,
+    /// Default A.
+    pub model: String,
+    /// Default true.
+    pub encrypted_notifications: bool,
+    /// Default 3 days.
+    pub subscription_life: Duration,
+    /// Default 1 day.
+    pub reconcile_every: Duration,
+    /// Default 2 days.
+    pub reconcile_window: Duration,
+    /// Default 5 min.
+    pub backfill_overlap: Duration,
+    /// Default 2 min and 1 h.
+    pub chat_polls_after_call: Vec<Duration>,
+    /// Default 180 days.
+    pub rotate_keys_every: Duration,
 }
+
+/// Where the proof of the application comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialFrom {
+    /// `client_secret_file` or `client_secret_env`.
+    Secret(Placed<SecretFrom>),
+    /// `certificate_file` and `private_key_file`.
+    Certificate {
+        /// PEM; the first certificate is ours.
+        certificate: Placed<PathBuf>,
+        /// PEM, mode 0600 or stricter.
+        key: Placed<PathBuf>,
+    },
+}
+
+const CLIENT_SECRET: SecretKeys = SecretKeys {
+    file: "client_secret_file",
+    env: "client_secret_env",
+    itself: "client_secret",
+    noun: "client secret",
+    example: "TEAMS_SECRET",
+};
 
 /// How the application proves itself to the login service.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +147,7 @@ impl RejectReason {
 }
 
 /// Where the media configuration of `answer` comes from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Media {
     /// `serviceHostedMediaConfig`; `(uri, resourceId)` to fetch ahead.
     ServiceHosted {
@@ -74,43 +161,12 @@ pub enum Media {
 }
 
 /// PEM files of the webhook listener.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerTls {
     /// Certificate chain, PEM.
     pub certificate_file: PathBuf,
     /// Private key, PEM.
     pub key_file: PathBuf,
-}
-
-/// Every place outside that the connector talks to, and what it expects in tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoints {
-    /// `https://login.microsoftonline.com`, no slash at the end.
-    pub login_url: String,
-    /// `https://graph.microsoft.com`, no slash at the end.
-    pub graph_url: String,
-    /// `https://graph.microsoft.com/.default`.
-    pub graph_scope: String,
-    /// OpenID metadata of call notifications.
-    pub calls_openid_url: String,
-    /// `iss` of call notifications, any of them.
-    pub calls_issuers: Vec<String>,
-    /// OpenID metadata of validation tokens.
-    pub notifications_openid_url: String,
-    /// `iss` of validation tokens; `{tid}` stands for the token's own.
-    pub notifications_issuers: Vec<String>,
-    /// `appid` or `azp` of validation tokens.
-    pub notifications_publisher: String,
-    /// OpenID metadata of activities.
-    pub bot_openid_url: String,
-    /// `iss` of activities.
-    pub bot_issuers: Vec<String>,
-    /// Authority of the connector token.
-    pub bot_tenant: String,
-    /// Scope of the connector token.
-    pub bot_scope: String,
-    /// Prefixes of service URLs that may be sent a connector token.
-    pub bot_service_urls: Vec<String>,
 }
 
 /// What the connector works with: everything read and checked.
@@ -160,7 +216,7 @@ pub struct ResolvedTeams {
     pub hang_up_after: Duration,
     /// The chat of a call is recorded.
     pub follow_call_chats: bool,
-    /// Further subscription resources.
+    /// Further subscription resources, in the spelling of the contract; identifiers are not percent-encoded.
     pub chat_scopes: Vec<String>,
     /// `?model=`; empty = not sent.
     pub model: String,
@@ -184,16 +240,92 @@ pub struct ResolvedTeams {
     pub notice: String,
 }
 
-impl Cloud {
-    /// Whether `answer` takes `participantCapacity` and `callOptions` there (digest §3).
-    pub fn has_call_options(self) -> bool {
-        self == Cloud::Global
+impl TeamsConfig {
+    /// Reads secrets, certificates and keys. `None` if one is unusable, which is then among the problems. `archive` is
+    /// the archive's directory.
+    pub fn resolve(
+        &self,
+        notice: &str,
+        archive: &Path,
+        env: Environment<'_>,
+        problems: &mut Problems<'_>,
+    ) -> Option<ResolvedTeams> {
+        let credential = self.credential.fetch(env, problems);
+        let ca_pem = match &self.ca_file {
+            None => Some(None),
+            Some(file) => good(certificate_file("ca_file", &file.value), file, problems).map(Some),
+        };
+        let tls = match &self.tls {
+            None => Some(None),
+            Some(tls) => good(usable(&tls.value), tls, problems).map(Some),
+        };
+        Some(ResolvedTeams {
+            source: self.source.clone(),
+            tenant_id: self.tenant_id.clone(),
+            client_id: self.client_id.clone(),
+            credential: credential?,
+            cloud: self.cloud,
+            ca_pem: ca_pem?,
+            callback_url: self.callback_url.clone(),
+            listen: self.listen,
+            tls: tls?,
+            endpoints: self.endpoints.clone(),
+            accept_from: self.accept_from.clone(),
+            accept_policy_recording: self.accept_policy_recording,
+            reject_reason: self.reject_reason,
+            media: self.media.clone(),
+            accepted_modalities: self.accepted_modalities.clone(),
+            participant_capacity: self.participant_capacity,
+            content_sharing: self.content_sharing,
+            delta_roster: self.delta_roster,
+            report_recording_status: self.report_recording_status,
+            keep_alive: self.keep_alive,
+            hang_up_after: self.hang_up_after,
+            follow_call_chats: self.follow_call_chats,
+            chat_scopes: self.chat_scopes.clone(),
+            model: self.model.clone(),
+            encrypted_notifications: self.encrypted_notifications,
+            subscription_life: self.subscription_life,
+            reconcile_every: self.reconcile_every,
+            reconcile_window: self.reconcile_window,
+            backfill_overlap: self.backfill_overlap,
+            chat_polls_after_call: self.chat_polls_after_call.clone(),
+            rotate_keys_every: self.rotate_keys_every,
+            keys: keys_folder(archive, &self.source),
+            notice: notice.to_owned(),
+        })
     }
+}
 
-    /// Whether there are calls at all.
-    pub fn has_calls(self) -> bool {
-        self != Cloud::China
+impl CredentialFrom {
+    fn fetch(&self, env: Environment<'_>, problems: &mut Problems<'_>) -> Option<Credential> {
+        match self {
+            CredentialFrom::Secret(from) => {
+                good(CLIENT_SECRET.fetch(&from.value, env), from, problems).map(Credential::Secret)
+            }
+            CredentialFrom::Certificate { certificate, key } => {
+                let pem = good(certificate_file("certificate_file", &certificate.value), certificate, problems);
+                let secret = good(secret_file("private_key_file", "private key", &key.value), key, problems);
+                let (certificate_pem, key_pem) = (pem?, secret?);
+                let pair = Signer::new(&certificate_pem, key_pem.expose().as_bytes());
+                let text = |problem| format!("`certificate_file` and `private_key_file`: {problem}");
+                good(pair.map_err(text), certificate, problems)?;
+                Some(Credential::Certificate { certificate_pem, key_pem })
+            }
+        }
     }
+}
+
+/// The value, or its problem reported at the place of what it was read from.
+fn good<T, U>(read: Result<T, String>, place: &Placed<U>, problems: &mut Problems<'_>) -> Option<T> {
+    read.map_err(|why| problems.add(Some(place.span.clone()), why)).ok()
+}
+
+/// The listener reads its files itself, and again when they change; here they are only tried.
+fn usable(files: &ListenerTls) -> Result<ListenerTls, String> {
+    secret_file("tls_private_key_file", "private key", &files.key_file)?;
+    listener::load(files)?;
+    Ok(files.clone())
 }
 
 /// A JSON object without members whose value is `Null`.

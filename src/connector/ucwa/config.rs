@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::http::Secret;
 use crate::capture::Source;
 use crate::capture::policy::AcceptFrom;
-use crate::config::{Environment, Placed, Problems, Section, shell_quoted};
+use crate::config::secrets::{SecretFrom, SecretKeys, certificate_file};
+use crate::config::{Environment, Placed, Problems, Section, address};
+use crate::connector::secret::Secret;
 
 /// A `ucwa` connector as it stands in the file: validated, paths absolute, secrets not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub struct UcwaConfig {
     /// `contoso\recorder` or `recorder@contoso.com`; default: the sign-in address without `sip:`.
     pub username: String,
     /// Where the password comes from.
-    pub password: Placed<PasswordFrom>,
+    pub password: Placed<SecretFrom>,
     /// Root of autodiscovery; default: `https://lyncdiscoverinternal.<domain>/`, then `https://lyncdiscover.<domain>/`.
     pub autodiscover: Option<Url>,
     /// Hosts besides those under the sign-in domain that may be sent credentials or tickets: names, `*.suffix`, IP
@@ -39,15 +40,6 @@ pub struct UcwaConfig {
     pub leave_after: Duration,
     /// Spacing of reportMyActivity, 10 to 230 s. Default 180 s.
     pub activity: Duration,
-}
-
-/// Where a password comes from; never from the configuration file itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PasswordFrom {
-    /// A file of mode 0600 or stricter; one trailing newline is not part of the password.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
 }
 
 /// What the connector works with: everything read and checked.
@@ -81,8 +73,13 @@ pub struct ResolvedUcwa {
     pub notice: String,
 }
 
-const PASSWORD_REMEDY: &str = "put the password into a file of mode 0600 and name that with `password_file`, or name \
-                               an environment variable with `password_env`";
+const PASSWORD: SecretKeys = SecretKeys {
+    file: "password_file",
+    env: "password_env",
+    itself: "password",
+    noun: "password",
+    example: "SFB_PASSWORD",
+};
 
 impl UcwaConfig {
     /// Reads the table; `name` and `kind` have been read by the caller. `None` if a required key is missing or unusable, which is
@@ -101,9 +98,12 @@ impl UcwaConfig {
             let text = "`username` of [[connector]] is empty; leave it out to use the sign-in address";
             problems.add(Some(empty.span.clone()), text);
         }
-        let password = read_password(&mut section, folder, problems);
+        if !PASSWORD.given(&section) {
+            problems.add(Some(section.span()), format!("[[connector]] has no password: {}", PASSWORD.remedy()));
+        }
+        let password = PASSWORD.read(&mut section, folder, problems);
         let autodiscover = section.string("autodiscover", problems).and_then(|given| {
-            let url = parse_url(&given.value);
+            let url = address::url(&given.value, "https://lyncdiscover.contoso.com/");
             let text = |why| format!("`autodiscover` of [[connector]]: {why}");
             url.map_err(|why| problems.add(Some(given.span), text(why))).ok()
         });
@@ -128,8 +128,7 @@ impl UcwaConfig {
         let rejoin = section.boolean("rejoin", problems).unwrap_or(true);
         let leave_after = section.integer("leave_after_seconds", 0..=86_400, problems).unwrap_or(60);
         let activity = section.integer("activity_seconds", 10..=230, problems).unwrap_or(180);
-        section.refuse("password", PASSWORD_REMEDY, problems);
-        section.finish(&["password"], problems);
+        section.finish(&[PASSWORD.itself], problems);
 
         let (as_written, sign_in, domain) = address?;
         Some(UcwaConfig {
@@ -151,14 +150,10 @@ impl UcwaConfig {
     /// Reads the secret and the certificate file. `None` if one is unusable, which is then among the problems.
     pub fn resolve(&self, notice: &str, env: Environment<'_>, problems: &mut Problems<'_>) -> Option<ResolvedUcwa> {
         let mut fail = |span: &Range<usize>, text: String| problems.add(Some(span.clone()), text);
-        let password = match &self.password.value {
-            PasswordFrom::File(path) => secret_from_file(path),
-            PasswordFrom::Env(name) => secret_from_env(name, env),
-        };
-        let password = password.map_err(|why| fail(&self.password.span, why)).ok();
+        let password = PASSWORD.fetch(&self.password.value, env).map_err(|why| fail(&self.password.span, why)).ok();
         let ca_pem = match &self.ca_file {
             None => Some(None),
-            Some(file) => read_ca(&file.value).map_err(|why| fail(&file.span, why)).ok().map(Some),
+            Some(file) => certificate_file("ca_file", &file.value).map_err(|why| fail(&file.span, why)).ok().map(Some),
         };
         Some(ResolvedUcwa {
             source: self.source.clone(),
@@ -197,25 +192,6 @@ fn parse_sign_in(text: &str) -> Result<(String, String, String), &'static str> {
     Ok((address.to_owned(), format!("sip:{}@{host}", user.to_lowercase()), host))
 }
 
-fn parse_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "not a URL; write for example \"https://lyncdiscover.contoso.com/\"")?;
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err("the URL names no host"),
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL with a user name or password in it; secrets do not belong into this file");
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
-        "http" => Err("plain http:// is accepted to loopback addresses only; write https://"),
-        _ => Err("must be an https:// URL"),
-    }
-}
-
 fn parse_trusted_host(text: &str) -> Result<String, String> {
     let text = text.trim();
     let shown = text.escape_debug();
@@ -241,112 +217,4 @@ fn parse_trusted_host(text: &str) -> Result<String, String> {
         Ok(Host::Domain(host)) if !name.contains([':', '/', '@', ' ']) => Ok(format!("{wildcard}{host}")),
         _ => Err(shape()),
     }
-}
-
-fn read_password(
-    section: &mut Section<'_>,
-    folder: &Path,
-    problems: &mut Problems<'_>,
-) -> Option<Placed<PasswordFrom>> {
-    let (span, refused) = (section.span(), section.has("password"));
-    let file = section.string("password_file", problems);
-    let env = section.string("password_env", problems);
-    match (file, env) {
-        (Some(_), Some(env)) => {
-            problems.add(Some(env.span), "`password_file` and `password_env` are both given; keep one of them");
-            None
-        }
-        (Some(file), None) => Some(Placed { value: PasswordFrom::File(folder.join(file.value)), span: file.span }),
-        (None, Some(env)) => {
-            // Not echoed: people put the password itself here.
-            let name = &env.value;
-            if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.bytes().all(is_env_byte) {
-                let text = "`password_env` must be the name of an environment variable, for example \"SFB_PASSWORD\"";
-                problems.add(Some(env.span), text);
-                return None;
-            }
-            Some(Placed { value: PasswordFrom::Env(env.value), span: env.span })
-        }
-        (None, None) => {
-            // A `password` key is refused with the remedy in its own words; a wrong type has been reported as well.
-            if !refused && !section.has("password_file") && !section.has("password_env") {
-                problems.add(Some(span), format!("[[connector]] has no password: {PASSWORD_REMEDY}"));
-            }
-            None
-        }
-    }
-}
-
-fn is_env_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-fn secret_from_file(path: &Path) -> Result<Secret, String> {
-    let shown = path.display();
-    let cannot = |error: std::io::Error| format!("`password_file`: cannot read {shown}: {error}");
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    let found = file.metadata().map_err(cannot)?;
-    if !found.is_file() {
-        return Err(format!("`password_file`: {shown} is not a file"));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = found.permissions().mode() & 0o777;
-        if mode & 0o177 != 0 {
-            return Err(format!(
-                "`password_file`: {shown} has mode {mode:04o} and may be read by others; run: chmod 600 {}",
-                shell_quoted(path)
-            ));
-        }
-    }
-    let mut text = String::new();
-    // A password is short; a device or a huge file is a mistake.
-    std::io::Read::read_to_string(&mut std::io::Read::take(file, 64 * 1024), &mut text).map_err(cannot)?;
-    let text = zeroize::Zeroizing::new(text);
-    let secret = text.strip_suffix('\n').map_or(text.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
-    if secret.is_empty() {
-        return Err(format!("`password_file`: {shown} is empty; write the password into it"));
-    }
-    Ok(Secret::new(secret.to_owned()))
-}
-
-fn secret_from_env(name: &str, env: Environment<'_>) -> Result<Secret, String> {
-    match env(name) {
-        Some(text) if !text.is_empty() => Ok(Secret::new(text)),
-        Some(_) => {
-            Err("the environment variable named by `password_env` is empty; put the password into it".to_owned())
-        }
-        None => Err("the environment variable named by `password_env` is not set (or not UTF-8); set it where \
-                     greffier is started"
-            .to_owned()),
-    }
-}
-
-/// Reads a PEM file and makes sure that it holds certificates, all of them whole.
-fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
-    use base64::Engine;
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| format!("`ca_file`: cannot read {shown}: {error}"))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut count = 0;
-    for block in text.split(BEGIN).skip(1) {
-        let body: String = block
-            .split("-----END CERTIFICATE-----")
-            .next()
-            .unwrap_or("")
-            .chars()
-            .filter(|c| !c.is_ascii_whitespace())
-            .collect();
-        let der = base64::engine::general_purpose::STANDARD.decode(&body).unwrap_or_default();
-        if !block.contains("-----END CERTIFICATE-----") || der.first() != Some(&0x30) {
-            return Err(format!("`ca_file`: certificate {} in {shown} is damaged", count + 1));
-        }
-        count += 1;
-    }
-    if count == 0 {
-        return Err(format!("`ca_file`: {shown} holds no certificate; a PEM file with `{BEGIN}` is needed"));
-    }
-    Ok(bytes)
 }

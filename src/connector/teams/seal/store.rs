@@ -82,6 +82,14 @@ impl KeyStore {
         Ok(KeyStore { folder, shelf, current })
     }
 
+    /// Reads the folder as it is and makes nothing; `None` if it holds no pair that can be read.
+    pub fn look(folder: impl Into<PathBuf>) -> Result<Option<KeyStore>, StoreError> {
+        let folder = folder.into();
+        let mut shelf = Shelf::default();
+        shelf.read(&folder)?;
+        Ok(shelf.newest().map(|current| KeyStore { folder, shelf, current }))
+    }
+
     /// The pair that new subscriptions use.
     pub fn current(&self) -> &Arc<Pair> {
         &self.current
