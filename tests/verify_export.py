@@ -309,7 +309,11 @@ def verify(path, key):
         notes.append("no checkpoint: nothing is signed")
     listed = [entry["name"] for entry in manifest["files"]]
     proofs, readme = package.companion("proofs.jsonl"), package.companion("README.txt")
-    content = [name for name in listed if name not in (proofs, readme)]
+    folder = package.companion("attachments") + "/"
+    for entry in manifest["files"]:
+        if entry["name"].startswith(folder) and entry["name"][len(folder):] != entry["sha256"]:
+            findings.append("%s: not called by its hash" % entry["name"])
+    content = [name for name in listed if name not in (proofs, readme) and not name.startswith(folder)]
     lines = content[0] if manifest["format"] == "jsonl" and content else None
     if len(set(listed)) != len(listed) or (package.single and content != [os.path.basename(path)]) or \
             (manifest["format"] == "jsonl" and len(content) != 1):

@@ -168,6 +168,7 @@ fn check_files(
 ) -> Result<Content, ExportCheckError> {
     let listed = manifest.get("files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let (proofs, readme) = (package.companion("proofs.jsonl"), package.companion("README.txt"));
+    let folder = format!("{}/", package.companion("attachments"));
     let mut content = Content { names: Vec::new(), has_proofs: false };
     let mut found = package.names()?;
     if let Some(found) = &mut found {
@@ -181,6 +182,11 @@ fn check_files(
         };
         if name == proofs {
             content.has_proofs = true;
+        } else if let Some(hash) = name.strip_prefix(&folder) {
+            // Kept files are called by their hash, which events name.
+            if entry.get("sha256").and_then(Value::as_str) != Some(hash) {
+                changed(format!("{name} is not called by the hash that the manifest gives it"));
+            }
         } else if name != readme {
             content.names.push(name.to_owned());
         }
@@ -208,7 +214,7 @@ fn check_files(
             Ok(())
         })?;
     }
-    // Beside a file the manifest may list that file and what accompanies it, and nothing else.
+    // Beside a file the manifest may list that file, kept files and what accompanies them, and nothing else.
     if matches!(package, Package::File(path) if content.names.as_slice() != [path.file_name().unwrap_or_default().to_string_lossy()])
     {
         changed("the manifest lists other files".into());
