@@ -188,6 +188,15 @@ fn beside_one_file_stands_a_folder_and_both_checks_know_it() {
     }
     std::fs::write(&told, changed.to_string()).unwrap();
     assert_eq!(judged(&file, &made), (false, false));
+
+    // Left out together with its entry: the event names it.
+    std::fs::remove_file(&picture).unwrap();
+    changed["files"].as_array_mut().unwrap().retain(|entry| !entry["name"].as_str().unwrap().ends_with(&sha256(PNG)));
+    std::fs::write(&told, changed.to_string()).unwrap();
+    assert_eq!(judged(&file, &made), (false, false));
+    changed["left_out"].as_array_mut().unwrap().retain(|told| told["what"] != "attachment that was lost");
+    std::fs::write(&told, changed.to_string()).unwrap();
+    assert_eq!(judged(&file, &made), (false, false));
 }
 
 #[test]
