@@ -130,3 +130,28 @@ fn sum(file: &mut File) -> io::Result<(u64, String)> {
     }
     Ok((size, hex(&hash.finalize())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_what_was_kept_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let attachments = Attachments::of(&Layout::of(dir.path()));
+        let large: Vec<u8> = (0..200_000u32).map(|n| n.to_le_bytes()[1]).collect();
+        let kept: Vec<String> =
+            [b"one".as_slice(), &large, b"three"].iter().map(|bytes| attachments.keep(bytes).unwrap().sha256).collect();
+        std::fs::write(attachments.path(&kept[2]).unwrap(), "THREE").unwrap();
+        let shelf = Shelf { attachments, known: RefCell::default() };
+        let told = |sha256: Option<&str>| Attachment { sha256: sha256.map(str::to_owned), ..Attachment::default() };
+        for _ in 0..2 {
+            assert_eq!(shelf.bytes(&told(Some(&kept[0]))).unwrap().as_deref(), Some(b"one".as_slice()));
+            assert_eq!(shelf.bytes(&told(Some(&kept[1]))).unwrap().as_ref(), Some(&large));
+            for none in [Some(kept[2].as_str()), Some("../archive.db"), Some(""), None] {
+                assert_eq!(shelf.bytes(&told(none)).unwrap(), None, "{none:?}");
+            }
+        }
+        assert_eq!(shelf.weight(&[told(Some(&kept[1])), told(None), told(Some(&kept[2]))]).unwrap(), 200_000);
+    }
+}
