@@ -275,6 +275,26 @@ def other_chains_are_other_conversations(run):
     run.equal(len(run.archive()[1]), 2, "two conversations")
 
 
+def two_meetings_in_one_chat(run):
+    """A recurring meeting: two calls, one thread, one conversation."""
+    run.legs = 2
+    run.tenant.chats.add(MEETING, "meeting", members=[ALICE, BOB])
+    run.start()
+    for n in (1, 2):
+        call = run.service.call(thread=MEETING)
+        call.incoming()
+        call.until_answered()
+        call.establish()
+        call.roster(person(f"p{n}", ALICE))
+        run.until("Alice", lambda e: len(of(e, "participant.joined")) == n)
+        call.end()
+        run.until("the end", lambda e: len(of(e, "conversation.ended")) == n)
+    run.stop()
+    events, rows = run.archive()
+    run.equal(len(rows), 1, "one conversation")
+    run.equal(rows[0]["state"], "ended", "ended")
+
+
 # ---- recording status
 
 
@@ -445,6 +465,6 @@ def a_5xx_of_graph_is_tried_again(run):
 
 SCENARIOS = (established_before_establishing, everything_twice, terminating_after_terminated, on_hold_and_transferring_is_not_an_end, ways_to_end, the_documents_samples, an_orphan_is_asked_for,
              several_items_in_one_body, finished_operations_and_tones_end_nothing, legacy_bodies_are_not_in_graph_form, policy_recording_keeps_its_bot_data, joining_is_answered_in_the_response,
-             joining_is_refused_by_policy, two_legs_of_one_call, other_chains_are_other_conversations, status_by_operation, status_fails, status_fails_at_once, status_is_refused,
+             joining_is_refused_by_policy, two_legs_of_one_call, other_chains_are_other_conversations, two_meetings_in_one_chat, status_by_operation, status_fails, status_fails_at_once, status_is_refused,
              status_is_not_reported, sharing_in_both_forms, keeps_the_call_alive, hangs_up_after_the_last_human, does_not_hang_up_on_anybody,
              killed_in_mid_call, ended_while_the_recorder_was_down, a_5xx_of_graph_is_tried_again)

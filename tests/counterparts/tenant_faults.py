@@ -1,11 +1,17 @@
 """Killed at the worst moments, secrets, check, and whose tokens go where."""
 
+import http.client
+import json
 import random
 import threading
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from tenant import BOT_SCOPE, GRAPH_SCOPE
 from tenant_answer import accepted, finish
+from tenant_keys import client_certificate
 from tenant_messages import done
 from tenant_run import of, settings, texts
 from tenant_send import ALICE, BOB, bot_data, person, pid
@@ -209,5 +215,97 @@ def stopping_in_mid_call(run):
     run.archive()
 
 
+@settings(certificate=True)
+def a_certificate_that_ends_soon(run):
+    """`check` warns 30 days ahead: an ended certificate breaks the answers first, at the worst moment."""
+    run.equal(run.cli("check")[0], 0, "a good certificate")
+    quiet = "".join(run.cli("check")[1:])
+    run.file("client.pem", client_certificate(10)[0])
+    status, out, err = run.cli("check")
+    run.equal(status, 0, f"still works: {out}{err}")
+    warned = [line for line in (out + err).splitlines() if line not in quiet and "certificate" in line.lower()]
+    run.check(warned, f"warns: {out}{err}")
+
+
+def fifty_policy_calls_at_once(run):
+    run.start()
+    calls = [run.service.call(policy=bot_data(), source=(f"{n:08d}-0000-0000-0000-000000000000", f"P{n}")) for n in range(50)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda c: c.incoming(), calls))
+    run.equal({a.status for a in answers}, {202}, "all are taken")
+    slowest = max(call.until_answered(10) for call in calls)
+    run.check(slowest < 5, f"all within 5 s: {slowest:.2f}")
+    for call in calls:
+        call.end(0, 487, "cancelled")
+    run.until("all ends", lambda e: len(of(e, "invitation.failed")) == 50, 40)
+    run.stop()
+    events, _ = run.archive()
+    run.equal(len(of(events, "invitation.received")), 50, "each invitation once")
+
+
+def a_slow_answer_delays_nobody_else(run):
+    run.start()
+    slow = run.service.call(policy=bot_data())
+
+    def before(seen):
+        if seen.path.endswith("/answer") and slow.id in seen.path:
+            reply = run.tenant.at_graph(seen)
+            reply.spoil, reply.seconds = "hang", 3
+            return reply
+        return None
+
+    run.tenant.before = before
+    run.check(slow.incoming().seconds < 1, "202 does not wait for the answer")
+    quick = run.service.call(policy=bot_data(), source=BOB)
+    quick.incoming()
+    took = quick.until_answered(5)
+    run.check(took < 1.5, f"the other is answered at once: {took:.2f}")
+    slow.establish(), quick.establish()
+    run.until("both", lambda e: len(of(e, "invitation.accepted")) == 2)
+    slow.end(), quick.end()
+    run.until("both ends", lambda e: len(of(e, "conversation.ended")) == 2)
+    run.stop()
+    run.archive()
+
+
+@settings(keys=ALL)
+def bodies_as_the_wire_may_carry_them(run):
+    """Chunked, with a character set and a byte order mark, large, on one connection."""
+    chat = group(run)
+    run.start()
+    one = subscribed(run)[0]
+    parts = urlsplit(one.body["notificationUrl"])
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    for n, text in enumerate(("chunked", "x" * 200_000, "third")):
+        doc = run.tenant.chats.say(chat, ALICE, text)
+        raw = json.dumps({"value": [run.service.item(one, chat, doc)], "validationTokens": [run.service.validation_token()]}).encode()
+        body = (raw[i:i + 1000] for i in range(0, len(raw), 1000)) if n == 0 else raw
+        connection.request("POST", target, body, {"content-type": "Application/JSON; charset=utf-8"}, encode_chunked=n == 0)
+        answer = connection.getresponse()
+        answer.read()
+        run.equal(answer.status, 202, f"body {n}")
+    connection.close()
+    run.until("all", lambda e: len(texts(e)) == 3)
+    done(run)
+
+
+@settings(keys=ALL)
+def the_viewer_shows_hostile_text_harmlessly(run):
+    chat = group(run)
+    run.start()
+    subscribed(run)
+    run.tenant.chats.say(chat, ("8a34a46b-3d17-4adc-8dce-dc4e7d572698", "<script>alert('n')</script>"), html="<script>alert('t')</script><img src=x onerror=alert(1)><b>bold</b>")
+    run.service.tell(chat, next(iter(chat.messages.values())))
+    events = run.until("it", texts)
+    page = urllib.request.urlopen(f"http://127.0.0.1:{run.port}/conversations/{events[-1]['conversation']}", timeout=10).read().decode()
+    run.check("<script>alert" not in page and "onerror=alert(1)>" not in page.replace("&", ""), "nothing of it is alive")
+    run.check("bold" in page, "but the text is there")
+    metrics = urllib.request.urlopen(f"http://127.0.0.1:{run.port}/metrics", timeout=10).read().decode()
+    run.check("teams" in metrics or "greffier" in metrics, "metrics")
+    done(run)
+
+
 SCENARIOS = (killed_during_500_notifications, killed_between_202_and_the_answer, killed_after_the_answer, killed_again_and_again, wrong_secret, check_says_what_works, check_names_missing_roles,
-             a_readable_secret_is_refused, keys_of_the_configuration, tokens_go_where_they_belong, stopping_in_mid_call)
+             a_readable_secret_is_refused, keys_of_the_configuration, tokens_go_where_they_belong, stopping_in_mid_call, a_certificate_that_ends_soon,
+             fifty_policy_calls_at_once, a_slow_answer_delays_nobody_else, bodies_as_the_wire_may_carry_them, the_viewer_shows_hostile_text_harmlessly)
