@@ -17,11 +17,12 @@ def invited(events):
 
 def accepted(run, **how):
     """An ordinary call that is answered and established."""
+    before = len(of(run.events(), "invitation.accepted"))
     call = run.service.call(**how)
     run.equal(call.incoming().status, 202, "the notification is taken")
     call.until_answered()
     call.establish()
-    run.until("the start", lambda e: of(e, "conversation.started"))
+    run.until("the start", lambda e: of(e, "conversation.started") and len(of(e, "invitation.accepted")) > before)
     return call
 
 
