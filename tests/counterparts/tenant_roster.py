@@ -2,7 +2,7 @@
 
 from tenant_answer import accepted, finish
 from tenant_run import of, settings
-from tenant_send import ALICE, BOB, CAROL, RECORDER, person, pid
+from tenant_send import ALICE, BOB, CAROL, RECORDER, identity, person, pid
 
 DELTA = {"delta_roster": True}
 
@@ -123,6 +123,24 @@ def hostile_names_and_metadata(run):
     run.check(len(rows) == 1, "one conversation")
 
 
+def whatever_changes_about_a_person_is_told(run):
+    """Restrictions, recording information, stream directions, what the client says of itself."""
+    run.start()
+    call = accepted(run)
+    changes = [{"recordingInfo": {"recordingStatus": "recording", "initiator": identity("user", BOB[0], BOB[1])}}, {"restrictedExperience": {"videoDisabled": "watermarkProtection", "contentSharingDisabled": None}},
+               {"metadata": "marker-of-the-client"}, {"mediaStreams": [{"mediaType": "video", "sourceId": "2", "direction": "sendReceive", "serverMuted": False}]}]
+    call.roster(person("p1", ALICE))
+    for change in changes:
+        call.roster(person("p1", ALICE, **change))
+    call.roster(person("p1", ALICE, muted=True))
+    run.until("the mute", lambda e: any(x.get("participant", {}).get("muted") for x in of(e, "participant.changed")))
+    events, _ = finish(run, call)
+    kept = str([e for e in events if e["kind"] in ("participant.changed", "modality.changed", "platform.event")])
+    for word in ("recording", "watermarkProtection", "marker-of-the-client", "video"):
+        run.check(word in kept, f"{word} is kept")
+    run.equal((len(of(events, "participant.joined")), len(of(events, "participant.left"))), (1, 0), "the same person all the time")
+
+
 # ---- delta
 
 
@@ -215,6 +233,6 @@ def roster_before_the_answer_is_known(run):
     run.equal((len(rows), len(of(events, "conversation.started"))), (1, 1), "one conversation")
 
 
-SCENARIOS = (full_lists_are_compared, our_own_leg_is_no_participant, every_sort_of_identity, lobby, rejoining_and_two_devices, screen_sharing_and_server_mute, hostile_names_and_metadata,
+SCENARIOS = (full_lists_are_compared, our_own_leg_is_no_participant, every_sort_of_identity, lobby, rejoining_and_two_devices, screen_sharing_and_server_mute, hostile_names_and_metadata, whatever_changes_about_a_person_is_told,
              absent_from_a_delta_means_nothing, late_and_doubled_deltas, a_gap_in_deltas_is_asked_for, deltas_without_numbers, a_delta_without_being_asked_for,
              roster_before_the_answer_is_known)
