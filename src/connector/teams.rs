@@ -12,4 +12,6 @@ pub mod ask;
 pub mod config;
 pub mod fact;
 pub mod identity;
+pub mod look;
+pub mod message;
 pub mod moment;
