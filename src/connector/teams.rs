@@ -8,10 +8,16 @@
 //! Source of the protocol's rules, wherever a section is named: the digest of Microsoft's documents that this connector
 //! was built from; how far each statement can be trusted is said there.
 
+pub mod activity;
 pub mod ask;
 pub mod config;
 pub mod fact;
 pub mod identity;
 pub mod look;
+pub mod meeting;
+pub mod membership;
 pub mod message;
 pub mod moment;
+
+#[cfg(test)]
+mod samples;

@@ -55,9 +55,10 @@ fn corrected(identity: &Value, person: Person) -> Person {
     if identity::is_guid(id) { Person { id: format!("user:{id}"), name } } else { Person { name, ..person } }
 }
 
-/// How a person is called in a sentence.
+/// How a person is called in a sentence: by name, else by the id without its tenant.
 pub fn called(person: &Person) -> &str {
-    person.name.as_deref().unwrap_or(&person.id)
+    let id = || person.id.split_once('@').map_or(person.id.as_str(), |(own, _)| own);
+    person.name.as_deref().unwrap_or_else(id)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Only `messageHistory` tells of a reaction that came and went between two versions we saw, and when one was taken back
 //! (digest §16, trap 25).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ struct Step {
     reaction: Reaction,
 }
 
-/// The facts between the known version and this newer one.
+/// The facts between the known version and this newer one. Linear in the length of the lists, but for sorting.
 pub fn changes(
     json: &Value,
     known: Option<&Seen>,
@@ -80,9 +80,10 @@ pub fn changes(
     id: &str,
     version: i64,
 ) -> Vec<Fact> {
-    let same = |a: &Mark, b: &Mark| a.0 == b.0 && a.1 == b.1;
     let known_version = known.map(|known| known.version);
-    let mut state: Vec<Mark> = known.map(|known| known.reactions.clone()).unwrap_or_default();
+    let here: HashMap<Who, i64> = now.iter().map(|reaction| split(reaction.mark())).collect();
+    let mut state: BTreeMap<Who, i64> =
+        known.map(|known| known.reactions.iter().cloned().map(split).collect()).unwrap_or_default();
     let mut facts = Vec::new();
     let mut steps: Vec<Step> = list(json, "messageHistory")
         .iter()
@@ -96,44 +97,47 @@ pub fn changes(
         .filter(|step| known_version.is_none_or(|known| step.at.millis() > known))
         .collect();
     steps.sort_by_key(|step| step.at);
+    let last_removal: HashMap<Who, usize> = steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| !step.added)
+        .map(|(index, step)| (split(step.reaction.mark()).0, index))
+        .collect();
     for (index, step) in steps.iter().enumerate() {
-        let mark = step.reaction.mark();
-        let has = state.iter().position(|known| same(known, &mark));
+        let (who, given) = split(step.reaction.mark());
+        if !step.added {
+            state.remove(&who);
+            facts.push(fact(Kind::ReactionRemoved, &step.reaction, step.at, place, id));
+            continue;
+        }
         // What stays until now is told from the list below, with the list's own time.
-        let stays = step.added
-            && now.iter().any(|r| same(&r.mark(), &mark))
-            && !steps.iter().skip(index + 1).any(|later| !later.added && same(&later.reaction.mark(), &mark));
-        match (step.added, has) {
-            (true, None) if !stays => {
-                facts.push(fact(Kind::ReactionAdded, &step.reaction, step.reaction.at.unwrap_or(step.at), place, id));
-                state.push(mark);
-            }
-            (false, has) => {
-                if let Some(has) = has {
-                    state.swap_remove(has);
-                }
-                facts.push(fact(Kind::ReactionRemoved, &step.reaction, step.at, place, id));
-            }
-            _ => {}
+        let stays = here.contains_key(&who) && last_removal.get(&who).is_none_or(|removal| *removal < index);
+        if !stays && !state.contains_key(&who) {
+            facts.push(fact(Kind::ReactionAdded, &step.reaction, step.reaction.at.unwrap_or(step.at), place, id));
+            state.insert(who, given);
         }
     }
-    let marks: Vec<Mark> = now.iter().map(Reaction::mark).collect();
-    let here: HashSet<(&str, &str)> = marks.iter().map(|m| (m.0.as_str(), m.1.as_str())).collect();
-    let before: HashMap<(&str, &str), i64> = state.iter().map(|m| ((m.0.as_str(), m.1.as_str()), m.2)).collect();
-    for mark in state.iter().filter(|mark| !here.contains(&(mark.0.as_str(), mark.1.as_str()))) {
-        let actor = (!mark.1.is_empty()).then(|| Person { id: mark.1.clone(), name: None });
-        let gone = Reaction { kind: mark.0.clone(), actor, at: None, detail: None };
+    for (kind, who) in state.keys().filter(|who| !here.contains_key(*who)) {
+        let actor = (!who.is_empty()).then(|| Person { id: who.clone(), name: None });
+        let gone = Reaction { kind: kind.clone(), actor, at: None, detail: None };
         facts.push(fact(Kind::ReactionRemoved, &gone, Timestamp::from_millis(version), place, id));
     }
-    for (reaction, mark) in now.iter().zip(&marks) {
-        let was = before.get(&(mark.0.as_str(), mark.1.as_str()));
+    for reaction in now {
+        let (who, given) = split(reaction.mark());
         // Taken back and given again between two versions: only the time tells.
-        if was.is_none_or(|was| *was != 0 && mark.2 > *was) {
+        if state.get(&who).is_none_or(|was| *was != 0 && given > *was) {
             let at = reaction.at.unwrap_or(Timestamp::from_millis(version));
             facts.push(fact(Kind::ReactionAdded, reaction, at, place, id));
         }
     }
     facts
+}
+
+/// Kind and person: what makes two reactions the same.
+type Who = (String, String);
+
+fn split((kind, who, given): Mark) -> (Who, i64) {
+    ((kind, who), given)
 }
 
 /// One reaction as a fact.

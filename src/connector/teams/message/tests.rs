@@ -375,3 +375,22 @@ proptest! {
         let _ = read(&later, Some(&first.seen), &PLACE);
     }
 }
+
+#[test]
+fn reading_takes_time_in_proportion_to_the_message() {
+    let many = 40_000;
+    let person = |n: i64| json!({"user": {"id": format!("u{n}")}});
+    let reactions: Vec<Value> =
+        (0..many).map(|n| json!({"reactionType": "like", "createdDateTime": stamp(n), "user": person(n)})).collect();
+    let history: Vec<Value> = reactions
+        .iter()
+        .map(|reaction| json!({"modifiedDateTime": stamp(1), "actions": "reactionRemoved", "reaction": reaction}))
+        .collect();
+    let mentions: Vec<Value> = (0..many).map(|n| json!({"id": n, "mentioned": person(n)})).collect();
+    let start = std::time::Instant::now();
+    let first = read(&message(5, json!({"reactions": reactions.clone(), "mentions": mentions})), None, &PLACE);
+    let second = read(&message(9, json!({"reactions": [], "messageHistory": history})), Some(&first.seen), &PLACE);
+    let _ = read(&message(4, json!({"reactions": reactions})), Some(&second.seen), &PLACE);
+    // Quadratic readers need minutes for this.
+    assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
+}

@@ -5,6 +5,8 @@
 //! A version older than the known one is told all the same, with `detail.late`; then the reader's last event would be old
 //! words, so [`Reading::restate`] asks for the newest to be told again. A deletion is restated at once.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::reactions::{self, Reaction};
@@ -199,13 +201,15 @@ impl Version<'_> {
             out.facts.push(self.deleted_fact(deleted, "", late));
             out.restate = true;
         }
+        let shown: HashSet<(&str, &str)> = known.reactions.iter().map(|(kind, who, _)| (&**kind, &**who)).collect();
+        let mut told: HashSet<u64> = known.told.iter().copied().collect();
         for reaction in &self.reactions {
             let mark = reaction.mark();
-            let here = known.reactions.iter().any(|known| known.0 == mark.0 && known.1 == mark.1);
+            let here = shown.contains(&(&mark.0, &mark.1));
             let added = reaction.at.unwrap_or(Timestamp::from_millis(self.ms));
             let by = Timestamp::from_millis(known.version);
             let mut removed = reactions::fact(Kind::ReactionRemoved, reaction, by, self.place, &self.id);
-            if here || out.seen.told.contains(&removal(&removed)) || known.deleted.is_some() {
+            if here || known.deleted.is_some() || !told.insert(removal(&removed)) {
                 continue;
             }
             out.seen.told.push(removal(&removed));
