@@ -8,8 +8,15 @@
 //! Source of the protocol's rules, wherever a section is named: the digest of Microsoft's documents that this connector
 //! was built from; how far each statement can be trusted is said there.
 
+pub mod accept;
 pub mod ask;
+pub mod call;
 pub mod config;
 pub mod fact;
 pub mod identity;
+pub mod member;
 pub mod moment;
+pub mod notice;
+pub mod offer;
+pub mod request;
+pub mod roster;
