@@ -88,6 +88,10 @@ impl Call {
         if !live {
             return;
         }
+        if stopping && self.leaving.is_some() && self.timers.settle.is_some() {
+            // DELETE was taken; only the platform's word was waited for.
+            return self.end(None, None, turn);
+        }
         let by = turn.now.plus(if stopping { QUICK } else { PATIENT });
         match &mut self.leaving {
             None => self.leaving = Some(Leaving { why: why.to_owned(), by, deleting: false, stopping }),
@@ -169,7 +173,7 @@ impl Call {
             turn.warn(&self.id, &format!("leaving failed: {}", reply.trouble()));
             match &mut self.leaving {
                 // The state stays live: the next start looks after it.
-                Some(leaving) if stopping => leaving.by = Timestamp(i64::MAX),
+                Some(_) if stopping => {}
                 Some(leaving) => {
                     leaving.deleting = false;
                     leaving.by = turn.now.plus(AGAIN);
