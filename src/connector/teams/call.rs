@@ -297,7 +297,11 @@ impl Call {
         }
         let timers = &self.timers;
         let leaving = self.leaving.as_ref().filter(|leaving| !leaving.deleting).map(|leaving| leaving.by);
-        [timers.keep_alive, timers.hang_up, timers.answer, timers.settle, leaving, self.recording.deadline()]
+        // Only what `drive_recording` would act on: a time that passes without effect would wake the caller for ever.
+        let drives = self.phase == Phase::Established && self.leaving.as_ref().is_none_or(|leaving| !leaving.deleting);
+        let recording = self.recording.deadline().filter(|_| drives || self.recording.is_under_way());
+        let recording = recording.filter(|_| self.phase == Phase::Established);
+        [timers.keep_alive, timers.hang_up, timers.answer, timers.settle, leaving, recording]
             .into_iter()
             .flatten()
             .min()

@@ -171,12 +171,13 @@ impl Call {
             self.timers.settle = Some(turn.now.plus(FAREWELL));
         } else {
             turn.warn(&self.id, &format!("leaving failed: {}", reply.trouble()));
-            match &mut self.leaving {
+            match &self.leaving {
                 // The state stays live: the next start looks after it.
                 Some(_) if stopping => {}
-                Some(leaving) => {
-                    leaving.deleting = false;
-                    leaving.by = turn.now.plus(AGAIN);
+                // Still in the call, so still recording; the next try comes after a pause.
+                Some(_) => {
+                    self.leaving = None;
+                    self.timers.hang_up = Some(turn.now.plus(AGAIN));
                 }
                 None => {}
             }
