@@ -461,6 +461,11 @@ proptest! {
                 },
                 _ => rig.put(Input::Tick),
             };
+            // A deadline that has passed is acted on by one tick.
+            let mut said = said;
+            said.extend(rig.put(Input::Tick));
+            let ticked = Timestamp(rig.now - 1_000);
+            prop_assert!(rig.call.deadline().is_none_or(|due| due > ticked), "{:?}", rig.call);
             ends += said.iter().filter(|said| *said == "ended").count();
             if was_over {
                 for said in said {
