@@ -9,6 +9,7 @@
 //! was built from; how far each statement can be trusted is said there.
 
 pub mod ask;
+pub mod budget;
 pub mod config;
 pub mod fact;
 pub mod identity;
