@@ -9,8 +9,11 @@
 //! was built from; how far each statement can be trusted is said there.
 
 pub mod ask;
+pub mod backfill;
 pub mod budget;
 pub mod config;
 pub mod fact;
 pub mod identity;
 pub mod moment;
+pub mod plan;
+pub mod subscription;
