@@ -164,7 +164,7 @@ impl Keeper {
                 entry.uncover(seen, "the subscription was made with other settings");
                 phase = Phase::Unfit;
             } else {
-                phase = Phase::Held { renew: now };
+                phase = Phase::Held { renew: self.half(now, held.expires()) };
                 if now.since(seen) > REPEATED_FOR {
                     self.out.push(Action::Lapsed {
                         resource: entry.resource.clone(),

@@ -34,7 +34,7 @@ impl Deliveries {
         if let Some(last) = self.last {
             let interval = now.millis().saturating_sub(last).max(0);
             self.usual =
-                if self.count < 2 { interval } else { self.usual.saturating_mul(15).saturating_add(interval) / 16 };
+                if self.usual == 0 { interval } else { self.usual.saturating_mul(15).saturating_add(interval) / 16 };
             self.longest = self.longest.max(interval);
         }
         self.last = Some(now.millis());
