@@ -112,8 +112,11 @@ impl Keeper {
         match self.ids.get(subscription).and_then(|key| self.subs.get(key)) {
             Some(sub) => client_state_matches(&sub.state, client_state).then_some(sub.entry.resource.as_str()),
             None => {
-                let found = self.subs.values().filter(|sub| client_state_matches(&sub.state, client_state));
-                found.last().map(|sub| sub.entry.resource.as_str())
+                // All are compared, so that the time taken tells nothing about which.
+                self.subs.values().fold(None, |found, sub| match client_state_matches(&sub.state, client_state) {
+                    true => Some(sub.entry.resource.as_str()),
+                    false => found,
+                })
             }
         }
     }
