@@ -86,12 +86,12 @@ impl Attachments {
         Ok(())
     }
 
-    /// Keeps these bytes; returns when file and name are on stable storage. The same bytes again change nothing; a file
+    /// Keeps these bytes (for [`crate::capture::Sink::keep`]; readers have no way to write); returns when file and name are on stable storage. The same bytes again change nothing; a file
     /// of that name with another size is replaced.
     ///
     /// # Errors
     /// [`ArchiveError::Io`] when they cannot be made durable; then nothing half-written has the name.
-    pub fn keep(&self, bytes: &[u8]) -> Result<Kept, ArchiveError> {
+    pub(super) fn keep(&self, bytes: &[u8]) -> Result<Kept, ArchiveError> {
         let sha256 = hex(&Sha256::digest(bytes));
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let path = self.path(&sha256).unwrap_or_else(|| self.dir.join(&sha256));

@@ -133,15 +133,24 @@ fn sum(file: &mut File) -> io::Result<(u64, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    #[test]
-    fn only_what_is_what_was_kept_is_given() {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::archive::Archive;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn only_what_is_what_was_kept_is_given() {
         let dir = tempfile::tempdir().unwrap();
         let attachments = Attachments::of(&Layout::of(dir.path()));
         let large: Vec<u8> = (0..200_000u32).map(|n| n.to_le_bytes()[1]).collect();
-        let kept: Vec<String> =
-            [b"one".as_slice(), &large, b"three"].iter().map(|bytes| attachments.keep(bytes).unwrap().sha256).collect();
+        let archive = Archive::open(dir.path(), Arc::new(SystemClock)).unwrap();
+        let mut kept = Vec::new();
+        for bytes in [b"one".to_vec(), large.clone(), b"three".to_vec()] {
+            kept.push(archive.sink().keep(Bytes::from(bytes)).await.unwrap().sha256);
+        }
         std::fs::write(attachments.path(&kept[2]).unwrap(), "THREE").unwrap();
         let shelf = Shelf { attachments, known: RefCell::default() };
         let told = |sha256: Option<&str>| Attachment { sha256: sha256.map(str::to_owned), ..Attachment::default() };

@@ -38,11 +38,18 @@ fn said(message_id: &str, text: &str) -> Content {
 }
 
 fn archive(events: Vec<Captured>) -> (tempfile::TempDir, Reader) {
+    archive_with(&[], events)
+}
+
+fn archive_with(files: &[&'static [u8]], events: Vec<Captured>) -> (tempfile::TempDir, Reader) {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let reader = runtime.block_on(async {
         let archive = Archive::open(dir.path(), Arc::new(ManualClock::new(at(0)))).unwrap();
         let source = crate::capture::Source { connector: "sfb".into(), platform: "ucwa".into() };
+        for bytes in files {
+            archive.sink().keep(bytes::Bytes::from_static(bytes)).await.unwrap();
+        }
         archive.sink().append(&source, Append { events, ..Append::default() }).await.unwrap();
         archive.reader().unwrap()
     });
@@ -176,7 +183,7 @@ fn the_roster_of_a_slice_is_who_was_there_before_its_first_event() {
 
 #[test]
 fn what_carries_files_begins_a_new_part_before_they_are_too_many() {
-    let (small, large) = (vec![1; 1000], vec![2; 5000]);
+    let (small, large): (&'static [u8], &'static [u8]) = (&[1; 1000], &[2; 5000]);
     let hash = |bytes: &[u8]| crate::integrity::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes));
     let sends = |n: usize, hash: &str| {
         let mut content = said(&format!("m{n}"), "file");
@@ -184,13 +191,11 @@ fn what_carries_files_begins_a_new_part_before_they_are_too_many() {
         content.message.as_mut().unwrap().attachments = vec![file];
         event(n, Some(1), i64::try_from(n).unwrap(), Kind::MessageSent, content)
     };
-    let (a, b) = (hash(&small), hash(&large));
+    let (a, b) = (hash(small), hash(large));
     // The fourth is named and not there: it takes no room.
     let names = [&a, &a, &b, &hash(b"lost"), &a, &a, &a];
-    let (dir, reader) = archive(names.iter().enumerate().map(|(n, name)| sends(n, name)).collect());
-    let kept = crate::archive::Attachments::of(&crate::archive::Layout::of(dir.path()));
-    kept.keep(&small).unwrap();
-    kept.keep(&large).unwrap();
+    let events = names.iter().enumerate().map(|(n, name)| sends(n, name)).collect();
+    let (_dir, reader) = archive_with(&[small, large], events);
     let sizes = |limits: Limits| -> Vec<(usize, u32)> {
         let slices = slices(&reader, &Selection::default(), Tz::UTC, limits);
         slices.iter().map(|slice| (slice.events.len(), slice.parts)).collect()
