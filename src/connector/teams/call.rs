@@ -186,6 +186,9 @@ pub struct Call {
     observed: Option<String>,
     thread: Option<String>,
     own: Option<String>,
+    /// The applications and instances that the call rang at.
+    #[serde(default)]
+    instances: BTreeSet<String>,
     policy: bool,
     caller: Option<Person>,
     /// Users of a policy call by participant id.
@@ -237,6 +240,7 @@ impl Call {
             observed: None,
             thread: None,
             own: None,
+            instances: BTreeSet::new(),
             policy: false,
             caller: None,
             policy_users: BTreeMap::new(),
@@ -384,6 +388,7 @@ impl Call {
                 None => self.id.key().to_owned(),
             },
             own: self.own.clone(),
+            instances: self.instances.clone(),
         }
     }
 

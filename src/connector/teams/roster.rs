@@ -11,7 +11,7 @@
 
 mod entry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,6 +39,8 @@ pub struct Scope {
     pub leg: String,
     /// `myParticipantId`.
     pub own: Option<String>,
+    /// Ids of the applications and instances that the call rang at: our legs too.
+    pub instances: BTreeSet<String>,
 }
 
 /// What a roster says after news.
@@ -166,7 +168,7 @@ impl Roster {
         let mut applied = Applied::default();
         let Some(elements) = member(body, "value").and_then(Value::as_array) else { return applied };
         let found_by = self.fetched.then_some("roster check");
-        let stale = self.last_applied.is_some_and(|last| last >= began_at);
+        let stale = self.last_applied.is_some_and(|last| last > began_at);
         let mut named = Vec::new();
         let mut readable = true;
         for element in elements {

@@ -8,7 +8,7 @@ use super::say::{meaning, plain, reason};
 use super::{Action, Call, Outcome, Phase, Purpose, Turn};
 use crate::connector::teams::ask::Reply;
 use crate::connector::teams::fact::Fact;
-use crate::connector::teams::member::{bounded, digest, key, member, text};
+use crate::connector::teams::member::{at, bounded, digest, key, list, member, text};
 use crate::connector::teams::notice::{CallNotice, Change, NoticeKind};
 use crate::connector::teams::offer::{self, Decision, Offer};
 use crate::connector::teams::{identity, request};
@@ -18,6 +18,9 @@ use crate::model::{Kind, Person, Reason};
 const UNCLEAR: Duration = Duration::from_secs(5);
 /// How long the platform may take to tell of an end, or of a beginning after our answer.
 const SETTLE: Duration = Duration::from_secs(60);
+
+/// An answered call tells of itself within this time, or is asked for.
+const NEWS: Duration = Duration::from_secs(6);
 /// How many users of a policy call are remembered.
 const POLICY_USERS: usize = 1024;
 
@@ -128,7 +131,7 @@ impl Call {
         if reply.is_success() {
             if self.phase < Phase::Establishing {
                 self.phase = Phase::Answering;
-                self.timers.settle = Some(turn.now.plus(SETTLE));
+                self.timers.settle = Some(turn.now.plus(NEWS));
             } else {
                 self.accepted(turn);
             }
@@ -224,6 +227,12 @@ impl Call {
         }
         set(&mut self.chain, &["callChainId"]);
         set(&mut self.own, &["myParticipantId"]);
+        for target in list(call, &["targets"]).iter().take(16) {
+            let principal = at(target, &["identity"]).and_then(|set| identity::principal(set, &self.tenant));
+            if let Some(one) = principal.filter(identity::Principal::is_bot) {
+                self.instances.insert(bounded(one.id.trim(), 256).to_lowercase());
+            }
+        }
         set(&mut self.observed, &["incomingContext", "observedParticipantId"]);
         let holder = text(call, &["applicationMetadata", "botData", "user", "policyHolderId"]);
         if let (Some(holder), Phase::New) = (holder, self.phase) {

@@ -262,7 +262,7 @@ fn what_has_no_member_stands_in_detail_and_the_subject_is_a_headline() {
     let reading = read(
         &message(
             0,
-            json!({"subject": "News", "webUrl": "https://t/x", "onBehalfOf": {"user": {"id": "u"}}, "odd": {"a": null, "b": 1.5}}),
+            json!({"subject": "News", "channelIdentity": {"teamId": "t", "channelId": "19:x@thread.v2"}, "webUrl": "https://t/x", "onBehalfOf": {"user": {"id": "u"}}, "odd": {"a": null, "b": 1.5}}),
         ),
         None,
         &PLACE,

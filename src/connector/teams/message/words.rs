@@ -85,7 +85,7 @@ pub fn read(json: &Value, place: &Place<'_>) -> Words {
         said.push_str(words);
     }
     // A channel post's subject is its headline; people see it, so people search for it.
-    if let Some(subject) = text(json, "subject") {
+    if let Some(subject) = text(json, "subject").filter(|_| at(json, "channelIdentity").is_some()) {
         said = if said.is_empty() { subject.to_owned() } else { format!("{subject}\n{said}") };
     }
     let mut detail = rest(json);

@@ -60,7 +60,10 @@ impl Entry {
             (None, None) => return None,
         };
         let bot = principal.as_ref().is_some_and(|principal| principal.is_bot());
-        let ours = principal.as_ref().is_some_and(|p| p.is_bot() && p.id.trim().eq_ignore_ascii_case(&scope.client_id));
+        let ours = principal.as_ref().is_some_and(|p| {
+            let id = p.id.trim().to_lowercase();
+            p.is_bot() && (id == scope.client_id.to_lowercase() || scope.instances.contains(&id))
+        });
         let own = ours || scope.own.as_deref().is_some_and(|own| key(own) == id);
         let person = match principal {
             Some(principal) => Person {
@@ -206,10 +209,14 @@ fn directions(streams: &[Value]) -> BTreeMap<String, String> {
 }
 
 fn restrictions(value: &Value) -> String {
-    let set = |name: &str| matches!(member(value, name), Some(Value::Bool(true) | Value::String(_) | Value::Object(_)));
-    let words: Vec<&str> = [("contentSharingDisabled", "content sharing"), ("videoDisabled", "video")]
+    let words: Vec<String> = [("contentSharingDisabled", "content sharing"), ("videoDisabled", "video")]
         .into_iter()
-        .filter_map(|(name, word)| set(name).then_some(word))
+        .filter_map(|(name, word)| match member(value, name)? {
+            Value::Bool(true) | Value::Object(_) => Some(word.to_owned()),
+            // Why, in the platform's word.
+            Value::String(why) => Some(format!("{word} ({})", bounded(why, 64))),
+            _ => None,
+        })
         .collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }

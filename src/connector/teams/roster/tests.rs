@@ -11,6 +11,7 @@ fn scope() -> Scope {
         conversation: "chain|t|c".into(),
         leg: "l".into(),
         own: Some("ME".into()),
+        instances: Default::default(),
     }
 }
 

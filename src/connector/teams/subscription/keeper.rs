@@ -113,9 +113,10 @@ impl Keeper {
             Some(sub) => client_state_matches(&sub.state, client_state).then_some(sub.entry.resource.as_str()),
             None => {
                 // All are compared, so that the time taken tells nothing about which.
+                // A resource that has its subscription is named by that one's id.
                 self.subs.values().fold(None, |found, sub| match client_state_matches(&sub.state, client_state) {
-                    true => Some(sub.entry.resource.as_str()),
-                    false => found,
+                    true if sub.entry.held.is_none() => Some(sub.entry.resource.as_str()),
+                    _ => found,
                 })
             }
         }
@@ -370,7 +371,8 @@ impl Keeper {
         }
         // A service that takes back at once what it gave must not be asked at once again.
         let young = sub.made.is_some_and(|made| now.since(made) < Duration::from_secs(60));
-        sub.phase = Phase::Missing { at: if young { now.plus(Duration::from_secs(30)) } else { now } };
+        sub.short_lives = if young { sub.short_lives.saturating_add(1) } else { 0 };
+        sub.phase = Phase::Missing { at: if sub.short_lives > 1 { now.plus(Duration::from_secs(30)) } else { now } };
         self.store(key);
         self.schedule(key);
     }

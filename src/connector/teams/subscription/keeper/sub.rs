@@ -33,6 +33,8 @@ pub(super) struct Sub {
     pub failures: u32,
     /// Wanted since, in this run.
     pub since: Timestamp,
+    /// How many of them in a row were lost within a minute.
+    pub short_lives: u32,
     /// When the subscription was made, in this run.
     pub made: Option<Timestamp>,
     /// To be renewed once more: something happened while a request was under way.
@@ -56,6 +58,7 @@ impl Sub {
             state,
             failures: 0,
             since: now,
+            short_lives: 0,
             made: None,
             again: false,
             conflict: false,
