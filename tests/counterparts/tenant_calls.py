@@ -244,7 +244,7 @@ def two_legs_of_one_call(run):
     run.legs = 2
     run.start()
     chain = "05f2f70f-3a9c-47c1-80a9-cc79e91d8cec"
-    a, b = run.service.call(policy=bot_data(ALICE), chain=chain), run.service.call(policy=bot_data(BOB), chain=chain.upper(), source=BOB)
+    a, b = run.service.call(policy=bot_data(ALICE), chain=chain), run.service.call(policy=bot_data(BOB), chain=chain, source=BOB)
     for call in (a, b):
         call.incoming()
     for call in (a, b):

@@ -198,7 +198,7 @@ def tokens_go_where_they_belong(run):
     finish(run, call)
     scopes = {t: held[0] for t, held in run.tenant.tokens.items()}
     for s in run.tenant.seen:
-        wanted = {"graph": GRAPH_SCOPE, "connector": BOT_SCOPE}.get(s.origin)
+        wanted = {"graph": GRAPH_SCOPE, "connector": BOT_SCOPE}.get(s.origin) if s.bearer else None
         run.check(scopes.get(s.bearer) == wanted, f"{s}: token of {scopes.get(s.bearer)}")
     run.check(all("client_secret" not in s.target and b"secret" not in s.raw for s in run.tenant.seen if s.origin != "login"), "the secret goes to login only")
 
