@@ -210,6 +210,32 @@ def adopted_at_a_restart(run):
 
 
 @settings(keys=ALL)
+def lapsed_while_the_recorder_was_down(run):
+    """Nobody told us, nobody could: the gap is said, what was said meanwhile is read, and a new subscription made."""
+    chat, silent = group(run), group(run, "19:0ae61fd5f7f44791baddce0988e71bf3@thread.v2")
+    run.start()
+    one = subscribed(run)[0]
+    said(run, chat, "before")
+    said(run, silent, "before, elsewhere")
+    run.until("before", lambda e: len(texts(e)) == 2)
+    run.kill()
+    with run.tenant.cv:
+        del run.tenant.subscriptions[one.id]
+    first = next(iter(chat.messages))
+    run.tenant.chats.say(chat, BOB, "meanwhile")
+    run.tenant.chats.edit(chat, first, "edited meanwhile")
+    unseen = run.tenant.chats.say(chat, BOB, "written and deleted meanwhile")
+    run.tenant.chats.delete(chat, unseen["id"])
+    run.start()
+    subscribed(run)
+    run.until("what was said meanwhile", lambda e: "meanwhile" in texts(e) and texts(e, "message.edited") == ["edited meanwhile"])
+    run.until("a gap in each conversation", lambda e: len({x.get("conversation") for x in of(e, "capture.gap")}) == 2)
+    run.until("the deletion of what nobody saw", lambda e: unseen["id"] in [x["message"]["id"] for x in of(e, "message.deleted")])
+    run.stop()
+    run.archive()
+
+
+@settings(keys=ALL)
 def strays_are_deleted(run):
     """Ours by URL, but of no scope of ours; those of other software stay."""
     group(run)
@@ -289,6 +315,22 @@ def from_a_call_to_its_chat(run):
     run.equal([(r["messages"], r["state"]) for r in rows], [(2, "ended")], "the row")
 
 
+def a_chat_that_only_the_call_itself_names(run):
+    """No notification carries chatInfo; GET of the call does."""
+    chat = run.tenant.chats.add(MEETING, "meeting", members=[ALICE, BOB])
+    run.tenant.chats.say(chat, BOB, "before the call")
+    run.start()
+    call = accepted(run)
+    call.thread = MEETING
+    call.roster()
+    run.kill()
+    run.start()
+    subscribed(run)
+    run.until("the backfill", lambda e: texts(e) == ["before the call"])
+    events, rows = finish(run, call)
+    run.equal(len({e.get("conversation") for e in events}), 1, "one conversation")
+
+
 @settings(keys={"follow_call_chats": False})
 def call_chats_are_left_alone(run):
     run.tenant.chats.add(MEETING, "meeting", members=[ALICE])
@@ -347,5 +389,5 @@ def the_handshake_comes_before_readiness(run):
 
 
 SCENARIOS = (every_kind_of_scope, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed,
-             missed_notifications, adopted_at_a_restart, strays_are_deleted, keys_are_rotated_by_command, a_conflicting_subscription, from_a_call_to_its_chat, call_chats_are_left_alone,
+             missed_notifications, adopted_at_a_restart, lapsed_while_the_recorder_was_down, strays_are_deleted, keys_are_rotated_by_command, a_conflicting_subscription, from_a_call_to_its_chat, a_chat_that_only_the_call_itself_names, call_chats_are_left_alone,
              a_federated_chat_refuses, a_chat_that_does_not_exist, subscribing_is_throttled, the_handshake_comes_before_readiness)
