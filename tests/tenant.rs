@@ -91,6 +91,11 @@ fn nothing_acknowledged_is_lost_by_a_crash() {
 }
 
 #[test]
+fn odd_payloads_silence_and_kills_lose_nothing() {
+    play("odd");
+}
+
+#[test]
 fn what_was_recorded_is_found_exported_and_verified() {
     play("reading");
 }
