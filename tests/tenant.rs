@@ -91,6 +91,16 @@ fn nothing_acknowledged_is_lost_by_a_crash() {
 }
 
 #[test]
+fn odd_payloads_silence_and_kills_lose_nothing() {
+    play("odd");
+}
+
+#[test]
+fn what_was_recorded_is_found_exported_and_verified() {
+    play("reading");
+}
+
+#[test]
 fn tokens_and_activities_are_judged_as_by_foreign_programs() {
     if std::env::var_os("GREFFIER_BOT_MODULES").is_none() {
         println!("skipped: no bot library (GREFFIER_BOT_MODULES)");

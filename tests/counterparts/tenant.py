@@ -193,7 +193,7 @@ class Tenant:
     def at_connector(self, seen):
         if not self.token_right(seen, BOT_SCOPE):
             return Reply(401, {"error": {"code": "Unauthorized", "message": "Authorization has been denied for this request."}})
-        found = match(r"/v3/conversations/(.+?)/activities(?:/.*)?", seen.path)
+        found = match(r"/emea/v3/conversations/(.+?)/activities(?:/.*)?", seen.path)
         if not found or seen.method != "POST" or not isinstance(seen.body, dict) or "type" not in seen.body:
             return Reply(404, {"error": {"code": "NotFound", "message": "no such thing"}})
         with self.cv:

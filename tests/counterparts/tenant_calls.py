@@ -244,7 +244,7 @@ def two_legs_of_one_call(run):
     run.legs = 2
     run.start()
     chain = "05f2f70f-3a9c-47c1-80a9-cc79e91d8cec"
-    a, b = run.service.call(policy=bot_data(ALICE), chain=chain), run.service.call(policy=bot_data(BOB), chain=chain.upper(), source=BOB)
+    a, b = run.service.call(policy=bot_data(ALICE), chain=chain), run.service.call(policy=bot_data(BOB), chain=chain, source=BOB)
     for call in (a, b):
         call.incoming()
     for call in (a, b):
@@ -260,6 +260,34 @@ def two_legs_of_one_call(run):
     run.equal(len({e.get("conversation") for e in events}), 1, "one conversation")
     run.equal(sorted(e["source_id"] for e in of(events, "invitation.received")), sorted([a.id, b.id]), "both invitations")
     run.equal(len(of(events, "conversation.ended")), 2, "ended once per call")
+
+
+def two_legs_tell_the_same(run):
+    """Both legs of one call carry the same roster and the same session: each fact is there once."""
+    run.legs = 2
+    run.start()
+    legs = [run.service.call(policy=bot_data(who), chain="05f2f70f-3a9c-47c1-80a9-cc79e91d8cec", source=who) for who in (ALICE, BOB)]
+    for call in legs:
+        call.incoming()
+    for call in legs:
+        call.until_answered(5)
+        call.establish()
+    for call in legs:
+        call.roster(person("p1", ALICE), person("p2", BOB), person(legs[0].mine, RECORDER, "applicationInstance"), person(legs[1].mine, RECORDER, "applicationInstance"))
+        call.share("created", "S1")
+    run.until("both legs", lambda e: len(of(e, "invitation.accepted")) == 2 and of(e, "sharing.started"))
+    for call in legs:
+        call.share("deleted", "S1")
+        call.roster(person("p2", BOB))
+    for call in legs:
+        call.end()
+    run.until("both ends", lambda e: len(of(e, "conversation.ended")) == 2)
+    run.stop()
+    events, rows = run.archive()
+    who = lambda kind: sorted(e["participant"]["id"] for e in of(events, kind))
+    run.equal(len(rows), 1, "one conversation")
+    run.equal((who("participant.joined"), [i for i in who("participant.left") if i == pid(ALICE)]), (sorted([pid(ALICE), pid(BOB)]), [pid(ALICE)]), "each came once, Alice left once; neither leg is a participant")
+    run.equal((len(of(events, "sharing.started")), len(of(events, "sharing.ended"))), (1, 1), "one session")
 
 
 def other_chains_are_other_conversations(run):
@@ -310,6 +338,25 @@ def status_by_operation(run):
     run.check(context, "a clientContext")
     call.operation("somebody else's", code=200)
     call.operation(context, status="Completed")
+    run.until("the confirmation", lambda e: of(e, "recording.started"))
+    finish(run, call)
+
+
+def status_without_an_operation(run):
+    """A null operation: the result comes later."""
+    run.start()
+    real = run.tenant.call
+
+    def null(seen, call_id, rest):
+        reply = real(seen, call_id, rest)
+        return Reply(200, body=b"null", headers={"Content-Type": "application/json"}) if rest == "/updaterecordingstatus" else reply
+
+    run.tenant.call = null
+    call = accepted(run)
+    run.tenant.wait("the status", lambda: call.operations)
+    patience(0.5)
+    run.equal(of(run.events(), "recording.started"), [], "not confirmed yet")
+    call.operation(call.operations[0][1]["clientContext"])
     run.until("the confirmation", lambda e: of(e, "recording.started"))
     finish(run, call)
 
@@ -465,6 +512,6 @@ def a_5xx_of_graph_is_tried_again(run):
 
 SCENARIOS = (established_before_establishing, everything_twice, terminating_after_terminated, on_hold_and_transferring_is_not_an_end, ways_to_end, the_documents_samples, an_orphan_is_asked_for,
              several_items_in_one_body, finished_operations_and_tones_end_nothing, legacy_bodies_are_not_in_graph_form, policy_recording_keeps_its_bot_data, joining_is_answered_in_the_response,
-             joining_is_refused_by_policy, two_legs_of_one_call, other_chains_are_other_conversations, two_meetings_in_one_chat, status_by_operation, status_fails, status_fails_at_once, status_is_refused,
+             joining_is_refused_by_policy, two_legs_of_one_call, two_legs_tell_the_same, other_chains_are_other_conversations, two_meetings_in_one_chat, status_by_operation, status_without_an_operation, status_fails, status_fails_at_once, status_is_refused,
              status_is_not_reported, sharing_in_both_forms, keeps_the_call_alive, hangs_up_after_the_last_human, does_not_hang_up_on_anybody,
              killed_in_mid_call, ended_while_the_recorder_was_down, a_5xx_of_graph_is_tried_again)

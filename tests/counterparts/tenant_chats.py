@@ -81,7 +81,7 @@ class Chats:
         return doc
 
     def system(self, chat, detail, **over):
-        return self.say(chat, None, html="<systemEventMessage/>", messageType="systemEventMessage", eventDetail=detail, **over)
+        return self.say(chat, None, html="<systemEventMessage/>", eventDetail=detail, **{"messageType": "systemEventMessage", **over})
 
     def change(self, chat, key, **over):
         at = self.now()
@@ -249,7 +249,10 @@ class Chats:
         else:
             page, rest = docs[skip:skip + size], len(docs) > skip + size
         skip += len(page)
-        answer = {"@odata.context": "x", "@odata.count": len(page), "value": [self.plain(seen, d) for d in page]}
+        shown = [self.plain(seen, d) for d in page]
+        if query.get("$expand") == "replies" and chat is not None and chat.team:
+            shown = [{**d, "replies": [self.plain(seen, r) for r in chat.messages.values() if r.get("replyToId") == d["id"]]} for d in shown]
+        answer = {"@odata.context": "x", "@odata.count": len(page), "value": shown}
         base = f"{self.foreign or self.tenant.url['graph']}{quote(seen.path)}"
         again = base64.urlsafe_b64encode(json.dumps({"query": query, "skip": skip}).encode()).decode()
         if rest:

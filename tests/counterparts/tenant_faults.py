@@ -77,10 +77,15 @@ def killed_between_202_and_the_answer(run):
         return None
 
     run.tenant.before = before
-    call.incoming()
+    try:
+        taken = call.incoming().status == 202
+    except OSError:
+        taken = False
     run.tenant.wait("the kill", killed.is_set)
     run.start()
-    call.callback_uri = call.callback_uri or None
+    if not taken:
+        run.equal(call.incoming().status, 202, "the notification is taken when it comes again")
+    run.tenant.wait("a decision or none", lambda: call.answered or len(run.tenant.requests("GET", ".*/calls/.*")) > 0, 10)
     if call.answered:
         call.establish()
         run.until("the start", lambda e: of(e, "conversation.started"))
@@ -198,7 +203,7 @@ def tokens_go_where_they_belong(run):
     finish(run, call)
     scopes = {t: held[0] for t, held in run.tenant.tokens.items()}
     for s in run.tenant.seen:
-        wanted = {"graph": GRAPH_SCOPE, "connector": BOT_SCOPE}.get(s.origin)
+        wanted = {"graph": GRAPH_SCOPE, "connector": BOT_SCOPE}.get(s.origin) if s.bearer else None
         run.check(scopes.get(s.bearer) == wanted, f"{s}: token of {scopes.get(s.bearer)}")
     run.check(all("client_secret" not in s.target and b"secret" not in s.raw for s in run.tenant.seen if s.origin != "login"), "the secret goes to login only")
 

@@ -113,7 +113,7 @@ class Certificate:
 
 
 @functools.lru_cache(maxsize=None)
-def client_certificate(days=400):
+def certificate_of(days):
     """A key pair for `certificate_file` and `private_key_file`: (PEM of the certificate, PEM of the key, DER of the certificate)."""
     key = rsa_key("client")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "recorder")])
@@ -124,9 +124,13 @@ def client_certificate(days=400):
     return certificate.public_bytes(serialization.Encoding.PEM), private, certificate.public_bytes(serialization.Encoding.DER)
 
 
+def client_certificate(days=400):
+    return certificate_of(days)
+
+
 def wrong_with_assertion(assertion, endpoint, client, used):
     """What Entra would object to, or None."""
-    used_der = [client_certificate(d)[2] for d in (400, 10)]
+    used_der = [certificate_of(d)[2] for d in (400, 10)]
     try:
         header = jwt.get_unverified_header(assertion)
         claims = jwt.decode(assertion, rsa_key("client").public_key(), algorithms=["PS256", "RS256"], audience=endpoint, issuer=client,

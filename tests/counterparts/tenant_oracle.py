@@ -68,7 +68,7 @@ def tokens_as_the_library_judges_them(run):
 
 # Handler of the library -> kinds of which one must be in the archive.
 MEANS = {"onMessage": ("message.sent",), "onTeamsMessageEditEvent": ("message.edited",), "onTeamsMessageUndeleteEvent": ("message.edited",), "onTeamsMessageSoftDeleteEvent": ("message.deleted",),
-         "onReactionsAdded": ("reaction.added",), "onReactionsRemoved": ("reaction.removed",), "onInstallationUpdateAdd": ("invitation.received",), "onInstallationUpdateRemove": ("conversation.ended",),
+         "onReactionsAdded": ("reaction.added",), "onReactionsRemoved": ("reaction.removed",), "onInstallationUpdateAdd": ("invitation.received",), "onInstallationUpdateRemove": ("platform.event", "conversation.ended"),
          "onTeamsMembersAddedEvent": ("participant.joined",), "onTeamsMembersRemovedEvent": ("participant.left",), "onTeamsChannelRenamedEvent": ("platform.event", "conversation.changed"),
          "onTeamsChannelDeletedEvent": ("platform.event", "conversation.changed"), "onTeamsTeamRenamedEvent": ("platform.event", "conversation.changed"),
          "onTeamsMeetingStartEvent": ("platform.event", "conversation.changed", "conversation.started"), "onTeamsMeetingEndEvent": ("platform.event", "conversation.changed", "conversation.ended"),

@@ -144,6 +144,8 @@ class Run:
         self.check(took < 10, f"SIGTERM: within 10 s, not {took:.1f}")
 
     def log(self):
+        if not os.path.exists(self.path("log")):
+            return ""
         with open(self.path("log"), encoding="utf-8", errors="replace") as f:
             return f.read()
 

@@ -143,7 +143,7 @@ class Call:
         self.mine = str(uuid.uuid4())
         self.people, self.sharing, self.operations, self.state = [], [], [], "incoming"
         self.callback_uri = self.answered = self.rejected = None
-        self.gone = self.deleted_by_us = False
+        self.gone, self.deleted_by_us, self.begun = False, False, time.monotonic()
         service.tenant.calls[self.id] = self
 
     @property
