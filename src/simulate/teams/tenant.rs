@@ -84,7 +84,14 @@ pub(super) struct Tenant {
 }
 
 impl Tenant {
-    pub fn new(options: TenantOptions, cast: Vec<Member>, urls: Urls, callback: String, started_ms: i64) -> Self {
+    pub fn new(
+        options: TenantOptions,
+        cast: Vec<Member>,
+        urls: Urls,
+        callback: String,
+        keys: Keys,
+        started_ms: i64,
+    ) -> Self {
         let seed = options.seed.unwrap_or(started_ms.unsigned_abs());
         Tenant {
             budgets: Budgets::new(options.throttle),
@@ -92,7 +99,7 @@ impl Tenant {
             cast,
             urls,
             callback: callback.trim_end_matches('/').to_owned(),
-            keys: Keys::generate(),
+            keys,
             rng: fastrand::Rng::with_seed(seed),
             now_ms: 0,
             started_ms,
