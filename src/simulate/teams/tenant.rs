@@ -131,9 +131,12 @@ impl Tenant {
         self.ledger.violations.push(what);
     }
 
-    /// Notes what the client had better not do.
+    /// Notes what the client had better not do, once.
     pub fn complain(&mut self, what: impl Into<String>) {
-        self.ledger.complaints.push(what.into());
+        let what = what.into();
+        if !self.ledger.complaints.contains(&what) {
+            self.ledger.complaints.push(what);
+        }
     }
 
     /// Wall clock, milliseconds since 1970.

@@ -246,3 +246,21 @@ async fn the_notice_is_taken_where_the_app_is_installed_and_appears_as_a_message
     assert_eq!(post(&recorder.token).await, 401);
     assert_eq!(tenant.ledger().violations.len(), 1, "a Graph token does not belong there");
 }
+
+#[tokio::test]
+async fn without_a_certificate_notifications_hold_ids_only() {
+    let (recorder, tenant) = ready("").await;
+    let mut body = recorder.subscription("/chats/getAllMessages?model=B", 50);
+    for name in ["encryptionCertificate", "encryptionCertificateId", "includeResourceData", "lifecycleNotificationUrl"]
+    {
+        body.as_object_mut().unwrap().remove(name);
+    }
+    assert_eq!(recorder.ask("POST", "/subscriptions", Some(body)).await.0, 201);
+    tenant.say("c", "alice", Words::plain("x")).unwrap();
+    assert!(tenant.wait_delivered(LONG).await);
+    let got = recorder.got().pop().unwrap();
+    assert!(got.body["validationTokens"].is_null() && got.body["value"][0]["encryptedContent"].is_null());
+    let place = got.body["value"][0]["resourceData"]["@odata.id"].as_str().unwrap().to_owned();
+    let (status, message) = recorder.ask("GET", &format!("/{place}"), None).await;
+    assert_eq!((status, &message["body"]["content"]), (200, &json!("x")), "the key form of the path is understood");
+}
