@@ -43,6 +43,7 @@ pub use self::call::{CallKind, Invite};
 pub use self::cast::{Kind, Member};
 pub use self::chat::ChatKind;
 pub use self::fault::{Effect, Fault, Spoiled};
+use self::keys::Keys;
 pub use self::keys::{BadToken, Signer};
 pub use self::ledger::{
     Asked, CallRecord, Change, ChatRecord, Delivery, Path, RosterChange, RosterEntry, Said, TeamsLedger, Version,
@@ -127,8 +128,11 @@ impl SimulatedTenant {
             .timeout(Duration::from_secs(30))
             .build()
             .map_err(|e| SimulateError::Stopped(format!("no HTTP client: {e}")))?;
+        let keys = tokio::task::spawn_blocking(Keys::generate)
+            .await
+            .map_err(|e| SimulateError::Stopped(format!("no signing keys: {e}")))?;
         let started_ms = SystemClock.now().millis();
-        let tenant = Tenant::new(scenario.tenant, scenario.cast, urls, options.callback, started_ms);
+        let tenant = Tenant::new(scenario.tenant, scenario.cast, urls, options.callback, keys, started_ms);
         let shared = Shared::new(tenant, client);
         for (origin, listener) in [(Origin::Home, home), (Origin::Elsewhere, elsewhere)] {
             shared.spawn(shell::listen(Arc::clone(&shared), origin, listener));

@@ -21,8 +21,9 @@ fn quiet(options: &str) -> TeamsScenario {
     let cast = ["alice", "bob", "carol"]
         .map(|id| format!("[[person]]\nid = \"{id}\"\nname = \"{} Example\"\n", id.to_uppercase()))
         .join("\n");
+    let retry = if options.contains("retry_first_ms") { "" } else { "retry_first_ms = 100" };
     let text = format!(
-        "title = \"t\"\n[tenant]\nretry_first_ms = 100\n{options}\n{cast}\n\
+        "title = \"t\"\n[tenant]\n{retry}\n{options}\n{cast}\n\
          [[person]]\nid = \"eve\"\nname = \"Eve\"\nkind = \"external\"\n\
          [[person]]\nid = \"guest\"\nname = \"Alex (Guest)\"\nkind = \"guest\"\n\
          [[person]]\nid = \"phone\"\nkind = \"phone\"\n"

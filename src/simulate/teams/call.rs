@@ -67,6 +67,8 @@ pub(super) struct Leg {
     pub alive_ms: u64,
     pub media: Value,
     pub modalities: Vec<String>,
+    /// Operations that were asked for, as they stand.
+    pub operations: Vec<Value>,
 }
 
 /// A call as people see it.
@@ -158,7 +160,12 @@ impl Tenant {
                 people.push(id.clone());
             }
         }
-        let chat = match (self.chat_named(&invite.name), invite.chat) {
+        let known = match invite.kind {
+            // Two people have one chat, whatever the call is named.
+            CallKind::OneOnOne => self.chat_by_id(&self.pair_id(&people)),
+            _ => None,
+        };
+        let chat = match (self.chat_named(&invite.name).or(known), invite.chat) {
             (Some(c), _) => Some(c),
             (None, false) => None,
             (None, true) => {
@@ -240,6 +247,7 @@ impl Tenant {
             alive_ms: self.now_ms,
             media: Value::Null,
             modalities: vec!["audio".to_owned()],
+            operations: Vec::new(),
         });
         let l = gathering.legs.len() - 1;
         let oid = |id: &str| self.member(id).map(|m| m.oid.clone()).unwrap_or_default();
@@ -250,13 +258,7 @@ impl Tenant {
             observed: observed.map(oid).unwrap_or_default(),
             thread: self.gatherings[g].chat.map(|c| self.chats[c].id.clone()).unwrap_or_default(),
             offered_ms: self.now_ms,
-            roster: self
-                .ledger
-                .calls
-                .iter()
-                .find(|r| r.name == self.gatherings[g].name)
-                .map(|r| r.roster.clone())
-                .unwrap_or_default(),
+            roster: self.roster_so_far(g),
             ..CallRecord::default()
         };
         // People who were there before the first leg rang are on its roster, too.
@@ -280,6 +282,12 @@ impl Tenant {
             None => self.tell("The recorder is called".to_owned()),
         }
         id
+    }
+
+    /// What the ledger has of the roster of a call, from any of its legs.
+    fn roster_so_far(&self, g: usize) -> Vec<RosterEntry> {
+        let of_call = |r: &&CallRecord| self.gatherings[g].legs.iter().any(|l| l.id == r.id);
+        self.ledger.calls.iter().find(of_call).map(|r| r.roster.clone()).unwrap_or_default()
     }
 
     /// Queues a notification of a leg; `tail` is what follows the call in `resourceUrl`.
@@ -537,6 +545,9 @@ impl Tenant {
     pub fn recorded(&mut self, call: &str, operation: Value) {
         let Some((g, l)) = self.leg(call) else { return };
         let tail = format!("/operations/{}", operation["id"].as_str().unwrap_or_default());
+        for known in self.gatherings[g].legs[l].operations.iter_mut().filter(|o| o["id"] == operation["id"]) {
+            known.clone_from(&operation);
+        }
         self.notify_call(g, l, "operation", "deleted", &tail, Some(operation));
     }
 

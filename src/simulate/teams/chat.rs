@@ -124,6 +124,14 @@ impl Tenant {
         self.chats.iter().position(|c| c.id.eq_ignore_ascii_case(id))
     }
 
+    /// Id of the chat of two people; of one and the recorder, if there is one only.
+    pub fn pair_id(&self, members: &[String]) -> String {
+        let mut two: Vec<String> = members.iter().filter_map(|m| self.member(m).ok()).map(|m| m.oid.clone()).collect();
+        two.resize(2, self.options.client_id.clone());
+        two.sort();
+        format!("19:{}@unq.gbl.spaces", two.join("_"))
+    }
+
     /// Makes a chat; its id has the form that its kind has.
     pub fn make_chat(&mut self, name: &str, kind: ChatKind, topic: &str, members: &[String]) -> Result<usize, String> {
         if self.chat_named(name).is_some() {
@@ -134,13 +142,7 @@ impl Tenant {
         }
         let unique = self.guid().replace('-', "");
         let id = match &kind {
-            ChatKind::OneOnOne => {
-                let mut two: Vec<String> =
-                    members.iter().filter_map(|m| self.member(m).ok()).map(|m| m.oid.clone()).collect();
-                two.resize(2, self.options.client_id.clone());
-                two.sort();
-                format!("19:{}@unq.gbl.spaces", two.join("_"))
-            }
+            ChatKind::OneOnOne => self.pair_id(members),
             ChatKind::Group => format!("19:{unique}@thread.v2"),
             ChatKind::Meeting => format!("19:meeting_{}@thread.v2", super::keys::url64(&unique[..24])),
             ChatKind::Channel { .. } => format!("19:{unique}@thread.tacv2"),

@@ -3,7 +3,7 @@
 //! Tokens are put together by hand, so that every wrong one can be made: no signature, a foreign key, HMAC with the
 //! public key.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
@@ -122,17 +122,16 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Fresh keys for everybody.
+    /// Keys for everybody. The first are made once in a process: that takes long where nothing is optimised.
     pub fn generate() -> Self {
-        let key = |kid: &str| Arc::new(SigningKey::generate(kid.to_owned()));
-        Keys {
-            calls: vec![key("calls-1")],
-            login: vec![key("login-1")],
-            bot: vec![key("bot-1")],
-            unendorsed: key("bot-unendorsed"),
-            stranger: key("stranger"),
-            made: 1,
-        }
+        static FIRST: OnceLock<[Arc<SigningKey>; 5]> = OnceLock::new();
+        let [calls, login, bot, unendorsed, stranger] = FIRST
+            .get_or_init(|| {
+                ["calls-1", "login-1", "bot-1", "bot-unendorsed", "stranger"]
+                    .map(|kid| Arc::new(SigningKey::generate(kid.to_owned())))
+            })
+            .clone();
+        Keys { calls: vec![calls], login: vec![login], bot: vec![bot], unendorsed, stranger, made: 1 }
     }
 
     fn of(&self, signer: Signer) -> &[Arc<SigningKey>] {

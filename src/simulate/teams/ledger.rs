@@ -201,7 +201,7 @@ pub struct TeamsLedger {
     pub deliveries: Vec<Delivery>,
     /// What the client did that it must not: tokens in wrong places, budgets overdrawn, wrong answers.
     pub violations: Vec<String>,
-    /// What it did that the documents advise against.
+    /// What it did that the documents advise against, each once.
     pub complaints: Vec<String>,
     /// Chats and channels by thread id.
     pub chats: BTreeMap<String, ChatRecord>,

@@ -24,6 +24,8 @@ impl Request {
         let mut segments = Vec::new();
         for part in path.split('/').filter(|p| !p.is_empty()) {
             let part = percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
+            // A function may be called with its empty brackets.
+            let part = part.strip_suffix("()").map(str::to_owned).unwrap_or(part);
             match part.strip_suffix("')").and_then(|p| p.split_once("('")) {
                 Some((name, key)) => segments.extend([name.to_owned(), key.replace("''", "'")]),
                 None => segments.push(part),

@@ -84,7 +84,14 @@ pub(super) struct Tenant {
 }
 
 impl Tenant {
-    pub fn new(options: TenantOptions, cast: Vec<Member>, urls: Urls, callback: String, started_ms: i64) -> Self {
+    pub fn new(
+        options: TenantOptions,
+        cast: Vec<Member>,
+        urls: Urls,
+        callback: String,
+        keys: Keys,
+        started_ms: i64,
+    ) -> Self {
         let seed = options.seed.unwrap_or(started_ms.unsigned_abs());
         Tenant {
             budgets: Budgets::new(options.throttle),
@@ -92,7 +99,7 @@ impl Tenant {
             cast,
             urls,
             callback: callback.trim_end_matches('/').to_owned(),
-            keys: Keys::generate(),
+            keys,
             rng: fastrand::Rng::with_seed(seed),
             now_ms: 0,
             started_ms,
@@ -124,9 +131,12 @@ impl Tenant {
         self.ledger.violations.push(what);
     }
 
-    /// Notes what the client had better not do.
+    /// Notes what the client had better not do, once.
     pub fn complain(&mut self, what: impl Into<String>) {
-        self.ledger.complaints.push(what.into());
+        let what = what.into();
+        if !self.ledger.complaints.contains(&what) {
+            self.ledger.complaints.push(what);
+        }
     }
 
     /// Wall clock, milliseconds since 1970.

@@ -165,3 +165,36 @@ async fn an_abandoned_meeting_leaves_the_recorder_alone_and_unended() {
     assert_eq!(last["resourceData"].as_array().unwrap().len(), 1, "our own leg only: {last}");
     assert_eq!(recorder.get(&format!("/communications/calls/{id}")).await["state"], "established");
 }
+
+#[tokio::test]
+async fn a_second_call_keeps_the_chat_and_begins_with_its_own_roster() {
+    let mut recorder = Recorder::listen().await;
+    let tenant = start(quiet(""), &recorder.url).await;
+    recorder.sign_in(&tenant).await;
+    tenant.invite_call(invite("m", CallKind::Meeting, &["bob", "carol"])).unwrap();
+    assert!(tenant.invite_call(invite("m", CallKind::Meeting, &[])).is_err(), "the first is under way");
+    tenant.act(&Act::End { call: call("m") }).unwrap();
+    tenant.invite_call(invite("m", CallKind::Meeting, &["bob"])).unwrap();
+    let ledger = tenant.ledger();
+    let legs: Vec<_> = ledger.legs("m").collect();
+    assert_eq!((legs.len(), legs[1].roster.len()), (2, 2), "alice and bob: {:?}", legs[1].roster);
+    assert_eq!(legs[0].thread, legs[1].thread);
+    let first = tenant.invite_call(Invite::new("by phone", "phone", CallKind::OneOnOne)).unwrap();
+    let again = tenant.invite_call(Invite::new("again", "phone", CallKind::OneOnOne)).unwrap();
+    let ledger = tenant.ledger();
+    let thread = |id: &str| ledger.calls.iter().find(|c| c.id == id).unwrap().thread.clone();
+    assert_eq!(thread(&first[0]), thread(&again[0]), "two people have one chat");
+}
+
+#[tokio::test]
+async fn a_one_to_one_call_by_phone_has_an_empty_roster() {
+    let mut recorder = Recorder::listen().await;
+    let tenant = start(quiet(""), &recorder.url).await;
+    recorder.sign_in(&tenant).await;
+    let id = tenant.invite_call(Invite::new("p", "phone", CallKind::OneOnOne)).unwrap().remove(0);
+    let incoming = recorder.wait_state("incoming").await;
+    assert_eq!(incoming["source"]["identity"]["phone"]["id"], "+4930123456");
+    recorder.answer(&id, 0, false).await;
+    recorder.wait_state("established").await;
+    assert_eq!(recorder.get(&format!("/communications/calls/{id}/participants")).await["value"], json!([]));
+}

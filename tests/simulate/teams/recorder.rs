@@ -229,7 +229,13 @@ impl Recorder {
                 changes.changed().await.unwrap();
             }
         });
-        assert!(waited.await.is_ok(), "waited in vain for {what}: {:#?}", self.got());
+        let in_time = waited.await.is_ok();
+        let came: Vec<String> = self
+            .got()
+            .iter()
+            .map(|g| format!("{} {}", g.path, g.body["value"][0]["resourceUrl"].as_str().unwrap_or("")))
+            .collect();
+        assert!(in_time, "waited in vain for {what}: {came:#?}");
     }
 
     /// Waits for a call notification with this state; its `resourceData`.

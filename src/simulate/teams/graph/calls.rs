@@ -55,13 +55,10 @@ pub(super) fn route(
             let context = format!("{}/v1.0/$metadata#contentSharingSessions", tenant.urls.base);
             Ok(collection(context, sessions, None))
         }
-        ("GET", ["operations", operation]) => Ok(Reply::json(
-            200,
-            &json!({
-                "@odata.type": "#microsoft.graph.updateRecordingStatusOperation",
-                "id": operation, "clientContext": null, "status": "completed", "resultInfo": null,
-            }),
-        )),
+        ("GET", ["operations", operation]) => {
+            let found = tenant.gatherings[g].legs[l].operations.iter().find(|o| o["id"] == *operation);
+            found.map(|o| Reply::json(200, o)).ok_or_else(Reply::not_found)
+        }
         _ => Err(Reply::error(405, "UnsupportedMethod", "The method is not allowed here.")),
     }
 }
@@ -220,6 +217,7 @@ fn recording_status(
             _ => format!("The recorder says: {status}"),
         });
     }
+    tenant.gatherings[g].legs[l].operations.push(shown.clone());
     let location = format!("{}/v1.0/communications/calls/{id}/operations/{operation}", tenant.urls.base);
     Ok(Reply::json(200, &shown).with("location", location))
 }
