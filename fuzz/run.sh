@@ -7,7 +7,7 @@ set -eu
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
 shift
 cd "$(dirname "$0")"
-[ $# -gt 0 ] || set -- wire datauri challenge query
+[ $# -gt 0 ] || set -- wire datauri challenge notification query
 triple=$(rustc -vV | sed -n 's/^host: //p')
 # With an explicit --target the flags do not reach build scripts and procedural macros, which could not link them.
 RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -17,6 +17,7 @@ RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-s
 for target in "$@"; do
     case $target in
     wire) seeds=../tests/fixtures/ucwa ;;
+    notification) seeds=../tests/fixtures/graph ;;
     *) seeds=seeds/$target ;;
     esac
     mkdir -p "corpus/$target" "artifacts/$target"

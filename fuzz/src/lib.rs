@@ -12,6 +12,13 @@ pub use recorder::model;
 #[path = "../../src/connector"]
 pub mod connector {
     pub mod html;
+    pub mod secret;
+    /// As in the recorder.
+    pub mod teams {
+        pub mod certificate;
+        pub mod seal;
+        pub mod trust;
+    }
     /// As in the recorder.
     pub mod ucwa {
         pub mod challenge;

@@ -277,7 +277,8 @@ impl Text {
                     self.link = Some((href.to_owned(), self.out.len()));
                 }
             }
-            ("img", TagKind::StartTag) => {
+            // Teams writes emoji as elements of their own.
+            ("img" | "emoji", TagKind::StartTag) => {
                 if let Some(alt) = attribute("alt") {
                     self.push(alt);
                 }

@@ -8,29 +8,45 @@
 //! Source of the protocol's rules, wherever a section is named: the digest of Microsoft's documents that this connector
 //! was built from; how far each statement can be trusted is said there.
 
+pub mod activity;
 pub mod ask;
 pub mod assertion;
+pub mod backfill;
+pub mod budget;
+pub mod call;
+mod calls;
 pub mod certificate;
+pub mod change;
+mod chats;
 mod check;
+mod client;
 pub mod cloud;
 pub mod config;
+mod conversations;
+mod desk;
+pub mod destination;
+mod driver;
 pub mod fact;
+mod gate;
 pub mod identity;
 mod listener;
+pub mod media;
+pub mod meeting;
+pub mod membership;
+pub mod message;
 pub mod moment;
+pub mod notice;
+pub mod offer;
+mod purse;
+pub mod request;
+mod ring;
+pub mod roster;
+pub mod scope;
 pub mod seal;
+pub mod subscription;
 pub mod token;
 pub mod trust;
-
+mod upkeep;
+mod webhook;
 pub use check::check;
-
-use crate::connector::{ConnectorError, Context};
-
-/// Records until told to stop.
-///
-/// # Errors
-/// Always, on this branch: the driver brings its own.
-pub async fn run(config: config::ResolvedTeams, _context: Context) -> Result<(), ConnectorError> {
-    let problem = "the Teams driver is not part of this build".to_owned();
-    Err(ConnectorError::Configuration { connector: config.source.connector, problem })
-}
+pub use driver::run;

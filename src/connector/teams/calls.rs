@@ -14,15 +14,14 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::ask::{Ask, Patience, Priority, Reply};
-use super::call::{Action, Call, CallSettings, Input, Token};
-use super::conversations;
+use super::call::{self, Action, Call, CallSettings, Input, Token};
 use super::desk::Desk;
 use super::fact::Fact;
 use super::media;
 use super::notice::{CallId, CallNotice, What};
 use super::offer::{self, Decision, Offer};
 use super::request;
-use crate::capture::{Alias, Append, Captured, CursorChange, Envelope, EnvelopeId, Origin, SinkError};
+use crate::capture::{Append, CursorChange, Envelope, EnvelopeId, Origin, SinkError};
 use crate::model::{ConversationId, Kind, Timestamp};
 
 /// Time for a decision, its answer and the way back; policy recording allows five seconds (digest §5).
@@ -44,7 +43,6 @@ pub(super) struct Delivered {
     pub(super) notices: Vec<CallNotice>,
     /// Tenant of the token.
     pub(super) tid: String,
-    pub(super) arrived: Timestamp,
 }
 
 /// What reaches the task of calls.
@@ -86,7 +84,13 @@ impl Calls {
     }
 
     /// Decides about what rings in a body, and answers it at once; the joining decision, if the reply has to bear one.
-    pub(super) fn ring(&self, desk: &Arc<Desk>, notices: &[CallNotice], tid: &str, arrived: Timestamp) -> Option<Value> {
+    pub(super) fn ring(
+        &self,
+        desk: &Arc<Desk>,
+        notices: &[CallNotice],
+        tid: &str,
+        arrived: Timestamp,
+    ) -> Option<Value> {
         let mut joining = None;
         for notice in notices {
             match &notice.what {
@@ -96,8 +100,7 @@ impl Calls {
                     tokio::spawn(async move { decide_and_answer(&desk, call, offer, &tid, arrived).await });
                 }
                 What::Joining => {
-                    let offer = Offer::read(&notice.data);
-                    let decision = decide(desk, &offer, tid);
+                    let decision = decide_joining(desk, &notice.data, tid);
                     joining.get_or_insert_with(|| request::joining(&decision, desk.config.reject_reason));
                 }
                 _ => {}
@@ -109,6 +112,10 @@ impl Calls {
 
 fn decide(desk: &Desk, offer: &Offer, tid: &str) -> Decision {
     offer::decide(offer, &desk.accept, desk.config.accept_policy_recording, tid, &desk.config.tenant_id)
+}
+
+fn decide_joining(desk: &Desk, data: &Value, tid: &str) -> Decision {
+    call::joining_decision(data, &desk.accept, desk.config.accept_policy_recording, tid, &desk.config.tenant_id)
 }
 
 async fn decide_and_answer(desk: &Arc<Desk>, call: CallId, offer: Offer, tid: &str, arrived: Timestamp) {
@@ -142,7 +149,12 @@ async fn decide_and_answer(desk: &Arc<Desk>, call: CallId, offer: Offer, tid: &s
         Decision::Decline { reason } => {
             let reply = desk.client.ask(ask("reject", request::reject(desk.config.reject_reason))).await;
             desk.context.health.count("calls_declined");
-            tracing::info!(connector.name = desk.name(), call.id = call.key(), "{}: declined a call: {reason}", desk.name());
+            tracing::info!(
+                connector.name = desk.name(),
+                call.id = call.key(),
+                "{}: declined a call: {reason}",
+                desk.name()
+            );
             Input::Declined { reason, reply, took: desk.now().since(arrived) }
         }
     };
@@ -185,7 +197,11 @@ pub(super) struct Switchboard {
 
 impl Switchboard {
     /// Takes up the calls of an earlier run.
-    pub(super) fn new(desk: Arc<Desk>, inbox: mpsc::UnboundedReceiver<Line>, cursor: &[(String, Vec<u8>)]) -> Switchboard {
+    pub(super) fn new(
+        desk: Arc<Desk>,
+        inbox: mpsc::UnboundedReceiver<Line>,
+        cursor: &[(String, Vec<u8>)],
+    ) -> Switchboard {
         let settings = CallSettings::of(&desk.config);
         let mut board = Switchboard { desk, inbox, legs: HashMap::new(), settings, parts: HashMap::new() };
         for (key, value) in cursor {
@@ -198,7 +214,10 @@ impl Switchboard {
                     let now = board.desk.now();
                     board.legs.insert(call.id().clone(), Leg::new(call, now));
                 }
-                Err(_) => tracing::error!("{}: the stored state of a call cannot be read; it is asked for anew", board.desk.name()),
+                Err(_) => tracing::error!(
+                    "{}: the stored state of a call cannot be read; it is asked for anew",
+                    board.desk.name()
+                ),
             }
         }
         board
@@ -253,7 +272,6 @@ impl Switchboard {
                     envelope: stored.id,
                     notices,
                     tid: desk.config.tenant_id.clone(),
-                    arrived,
                 }));
             }
         }
@@ -269,14 +287,15 @@ impl Switchboard {
             Line::Delivered(delivered) => self.delivered(delivered),
             Line::Outcome(call, input) => self.feed(&call, input, Source::Recorder),
             Line::Reply(call, token, reply) => {
-                let source = self.answer(&reply).map_or(Source::Recorder, |envelope| Source::Answer(Arc::new(envelope)));
+                let source =
+                    self.answer(&reply).map_or(Source::Recorder, |envelope| Source::Answer(Arc::new(envelope)));
                 self.feed(&call, Input::Reply(token, reply), source);
             }
         }
     }
 
     fn delivered(&mut self, delivered: Delivered) {
-        let Delivered { envelope, notices, tid, arrived: _ } = delivered;
+        let Delivered { envelope, notices, tid } = delivered;
         if notices.is_empty() {
             self.parts.insert(envelope, 0);
             return;
@@ -287,7 +306,11 @@ impl Switchboard {
             if !concerned.contains(&call) {
                 concerned.push(call.clone());
             }
-            self.feed(&call, Input::Notice { notice, tid: tid.clone() }, Source::Stored(envelope));
+            self.feed(
+                &call,
+                Input::Notice { decision: self.joining(&notice, &tid), notice, tid: tid.clone() },
+                Source::Stored(envelope),
+            );
         }
         self.parts.insert(envelope, concerned.len());
         for call in concerned {
@@ -295,6 +318,10 @@ impl Switchboard {
                 leg.read.push(envelope);
             }
         }
+    }
+
+    fn joining(&self, notice: &CallNotice, tid: &str) -> Option<Decision> {
+        (notice.what == What::Joining).then(|| decide_joining(&self.desk, &notice.data, tid))
     }
 
     /// Gives one input to a call's machine and performs what it says.
@@ -313,7 +340,7 @@ impl Switchboard {
                         desk.calls.tell(Line::Reply(call, token, reply));
                     });
                 }
-                Action::Chat(thread) => self.desk.upkeep.follow(&thread),
+                Action::Chat(thread) => self.desk.upkeep.follow(&thread, None),
                 Action::Ended => {
                     leg.ended_at = Some(now);
                     if let Some(thread) = leg.call.thread() {
@@ -327,14 +354,14 @@ impl Switchboard {
 
     fn deadline(&self) -> Option<Timestamp> {
         let waiting = |leg: &Leg| (leg.conversation.is_none() && !leg.said.is_empty()).then_some(leg.settles_at);
-        let machines = self.legs.values().filter_map(|leg| leg.call.deadline());
+        let machines = self.legs.values().filter_map(|leg| leg.call.deadline(&self.settings));
         let ended = self.legs.values().filter_map(|leg| leg.ended_at.map(|at| at.plus(REMEMBERED)));
         machines.chain(self.legs.values().filter_map(waiting)).chain(ended).min()
     }
 
     fn tick(&mut self) {
         let now = self.desk.now();
-        let due = self.legs.iter().filter(|(_, leg)| leg.call.deadline().is_some_and(|at| at <= now));
+        let due = self.legs.iter().filter(|(_, leg)| leg.call.deadline(&self.settings).is_some_and(|at| at <= now));
         let due: Vec<CallId> = due.map(|(id, _)| id.clone()).collect();
         for id in due {
             self.feed(&id, Input::Tick, Source::Recorder);
@@ -441,7 +468,11 @@ impl Leg {
 
     /// Whether it is known to which conversation the call belongs, or will not become known.
     fn is_settled(&self, now: Timestamp) -> bool {
-        self.call.thread().is_some() || self.call.is_over() || self.ended_at.is_some() || self.settles_at <= now
+        self.call.thread().is_some()
+            || self.call.is_over()
+            || self.call.has_no_chat()
+            || self.ended_at.is_some()
+            || self.settles_at <= now
     }
 }
 

@@ -93,12 +93,8 @@ impl Resource {
                 Some((format!("/chats/{}/messages/{}", encoded(chat), encoded(message)), Class::ChatMessages))
             }
             Resource::ChannelMessage { team, channel, message, reply } => {
-                let mut path = format!(
-                    "/teams/{}/channels/{}/messages/{}",
-                    encoded(team),
-                    encoded(channel),
-                    encoded(message)
-                );
+                let mut path =
+                    format!("/teams/{}/channels/{}/messages/{}", encoded(team), encoded(channel), encoded(message));
                 if let Some(reply) = reply {
                     path.push_str(&format!("/replies/{}", encoded(reply)));
                 }
@@ -170,7 +166,9 @@ fn pieces(text: &str) -> Vec<(String, Option<String>)> {
     }
     pieces.push((name, key));
     pieces.retain(|(name, key)| !name.is_empty() || key.is_some());
-    let decode = |text: String| percent_encoding::percent_decode_str(&text).decode_utf8().map_or(text.clone(), |t| t.into_owned());
+    let decode = |text: String| {
+        percent_encoding::percent_decode_str(&text).decode_utf8().map_or(text.clone(), |t| t.into_owned())
+    };
     pieces.into_iter().map(|(name, key)| (decode(name), key.map(decode))).collect()
 }
 
@@ -245,7 +243,10 @@ mod tests {
             Some("/teams/t/channels/19%3Ac%40thread.tacv2/messages/1/replies/2")
         );
         assert_eq!(Resource::parse("chats('o''brien/x')"), Resource::Chat { chat: "o'brien/x".into() });
-        assert_eq!(Resource::parse("communications/onlineMeetings"), Resource::Other("communications/onlineMeetings".into()));
+        assert_eq!(
+            Resource::parse("communications/onlineMeetings"),
+            Resource::Other("communications/onlineMeetings".into())
+        );
         for hostile in ["", "('", "chats(", "''''''", "/////", "chats('a", "%ff%zz"] {
             let _ = Resource::parse(hostile);
         }

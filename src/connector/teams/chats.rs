@@ -55,8 +55,6 @@ pub(super) enum Order {
         /// The span.
         gap: Gap,
     },
-    /// The past of a chat is read completely.
-    Settled(String),
 }
 
 /// Which chats.
@@ -64,8 +62,8 @@ pub(super) enum Order {
 pub(super) enum Concerned {
     /// One.
     Thread(String),
-    /// All that came through this subscription resource.
-    Scope(String),
+    /// All that are known.
+    Scope,
 }
 
 /// What comes back from the service.
@@ -272,7 +270,8 @@ impl Lane {
             Came::Message(work, reply) => self.fetched(*work, reply).await,
             Came::Contents(ready, kept) => {
                 let ready = Ready { contents: Some(kept), ..*ready };
-                let waiting = message::identify(&ready.json).and_then(|one| self.busy.remove(&message::key(&one.thread, &one.id)));
+                let waiting = message::identify(&ready.json)
+                    .and_then(|one| self.busy.remove(&message::key(&one.thread, &one.id)));
                 self.ready.push(ready);
                 self.ready.extend(waiting.into_iter().flatten());
                 Ok(())
@@ -303,7 +302,8 @@ impl Lane {
             return self.tell_other(work).await;
         }
         let gone = matches!(reply.status(), 404 | 410);
-        if change.eq_ignore_ascii_case("deleted") && gone
+        if change.eq_ignore_ascii_case("deleted")
+            && gone
             && let Some(fact) = open::deletion(resource, work.received_at)
         {
             let thread = resource.thread().unwrap_or_default().to_owned();
@@ -339,10 +339,8 @@ impl Lane {
         let id = resource.message().unwrap_or_default().to_owned();
         let said = super::moment::from_id(&id).unwrap_or(work.received_at);
         let gap = Gap { cause, from: said.min(work.received_at), to: work.received_at };
-        let mut fact = super::fact::Fact::new(
-            Kind::CaptureGap,
-            format!("gap|{thread}|{id}|{}", work.received_at.millis()),
-        );
+        let mut fact =
+            super::fact::Fact::new(Kind::CaptureGap, format!("gap|{thread}|{id}|{}", work.received_at.millis()));
         fact.content = Content { gap: Some(gap), source_id: Some(id), ..Content::default() };
         self.tell_in(&thread, work, vec![fact]).await
     }
@@ -354,7 +352,6 @@ impl Lane {
                     self.gap(&thread, gap.clone()).await?;
                 }
             }
-            Order::Settled(thread) => self.settled(&thread).await?,
         }
         Ok(())
     }

@@ -123,7 +123,9 @@ impl Probe {
             Err(error) => self.say(STEP, Bad, format!("cannot read {}: {error}", folder.display())).await,
             Ok(true) => match KeyStore::look(folder) {
                 Ok(Some(store)) => {
-                    let since = store.current_since().map(|time| time.to_chrono().format(", the newest of %Y-%m-%d").to_string());
+                    let since = store
+                        .current_since()
+                        .map(|time| time.to_chrono().format(", the newest of %Y-%m-%d").to_string());
                     let note = format!("{} in {}{}", store.len(), folder.display(), since.unwrap_or_default());
                     self.say(STEP, Good, note).await;
                     for problem in store.problems() {
@@ -131,7 +133,10 @@ impl Probe {
                     }
                 }
                 Ok(None) => {
-                    let note = format!("none in {} can be read: restore them from a backup; `serve` will make a new one, and what was sealed for the old ones is fetched again", folder.display());
+                    let note = format!(
+                        "none in {} can be read: restore them from a backup; `serve` will make a new one, and what was sealed for the old ones is fetched again",
+                        folder.display()
+                    );
                     self.say(STEP, Bad, note).await;
                 }
                 Err(error) => self.say(STEP, Bad, error.to_string()).await,
@@ -182,7 +187,9 @@ impl Probe {
         for (whose, url) in calls.into_iter().chain(others) {
             let metadata = self.outside.get(url, None).await;
             let verdict = match metadata.json().get("jwks_uri").and_then(Value::as_str) {
-                Some(uri) if crate::config::address::url(uri, url).is_ok() => judge::keys(&self.outside.get(uri, None).await),
+                Some(uri) if crate::config::address::url(uri, url).is_ok() => {
+                    judge::keys(&self.outside.get(uri, None).await)
+                }
                 Some(_) => (Bad, "its jwks_uri is not https".to_owned()),
                 None => (Bad, format!("no OpenID document: {}", metadata.trouble())),
             };
@@ -225,7 +232,9 @@ impl Probe {
             Ok(held) => {
                 let foreign = held.tenant.as_ref().filter(|tenant| !tenant.eq_ignore_ascii_case(&config.tenant_id));
                 match foreign {
-                    Some(tenant) => self.say(step, Warning, format!("it is of tenant {tenant}, not of tenant_id")).await,
+                    Some(tenant) => {
+                        self.say(step, Warning, format!("it is of tenant {tenant}, not of tenant_id")).await
+                    }
                     None => self.say(step, Good, format!("good for {} minutes", held.minutes)).await,
                 }
                 Some(held)

@@ -12,10 +12,9 @@ use super::budget::{self, Retry};
 use super::config::ResolvedTeams;
 use super::destination::{self, Audience, Destination};
 use super::gate::Gate;
-use super::purse::Purse;
+use super::purse::{Purse, When};
 use crate::clock::Clock;
 use crate::connector::web;
-use crate::model::Timestamp;
 
 /// Largest answer read: a page of messages with their cards, or one hosted content.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
@@ -67,8 +66,8 @@ impl Client {
         let (outside, loopback) = (client("https")?, client("http")?);
         let endpoints = &config.endpoints;
         Ok(Client {
-            graph: Purse::new(config, &config.tenant_id, &endpoints.graph_scope)?,
-            connector: Purse::new(config, &endpoints.bot_tenant, &endpoints.bot_scope)?,
+            graph: Purse::new(config, &config.tenant_id, &endpoints.graph_scope, When::Always)?,
+            connector: Purse::new(config, &endpoints.bot_tenant, &endpoints.bot_scope, When::Asked)?,
             outside,
             loopback,
             config: config.clone(),
@@ -95,6 +94,7 @@ impl Client {
             Err(why) => return Reply::Failed(why),
         };
         let mut attempt = 0;
+        let mut another = None;
         let mut renewed = false;
         loop {
             attempt += 1;
@@ -104,11 +104,15 @@ impl Client {
                 return Reply::Failed("there was no time left to ask".to_owned());
             }
             let patience = self.time_for_token(&ask);
-            let Some(token) = self.purse(destination.audience).token(patience).await else {
-                return Reply::Failed("there is no access token".to_owned());
+            let token = match another.take() {
+                Some(token) => token,
+                None => match self.purse(destination.audience).token(patience).await {
+                    Some(token) => token,
+                    None => return Reply::Failed("there is no access token".to_owned()),
+                },
             };
             let mut place = self.gate.enter(&ask).await;
-            let attempted = self.attempt(&ask, &destination, token.expose()).await;
+            let attempted = self.attempt(&ask, &destination, token.secret.expose()).await;
             let (status, retry_after) = match &attempted {
                 Attempt::Answer { status, headers, .. } => (Some(*status), text(headers, header::RETRY_AFTER)),
                 Attempt::Failed(_) => (None, None),
@@ -117,8 +121,11 @@ impl Client {
             if status == Some(401) && !renewed {
                 // Roles or secrets may have changed; one new token, one repetition.
                 renewed = true;
-                self.purse(destination.audience).spent(&token).await;
-                continue;
+                let patience = self.time_for_token(&ask).min(Duration::from_secs(10));
+                another = self.purse(destination.audience).another(token.number, &self.clock, patience).await;
+                if another.is_some() {
+                    continue;
+                }
             }
             let jitter = fastrand::f64();
             let now = self.clock.now();
@@ -153,7 +160,10 @@ impl Client {
             .request(method, destination.url.clone())
             .timeout(limit(ask.priority))
             .header(header::AUTHORIZATION, bearer)
-            .header("client-request-id", uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().to_string());
+            .header(
+                "client-request-id",
+                uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().to_string(),
+            );
         if destination.audience == Audience::Graph {
             // Without it system messages hide as unknown (digest §15).
             request = request.header("Prefer", "include-unknown-enum-members");
@@ -167,7 +177,12 @@ impl Client {
         let answer = exchange(request).await;
         if let Attempt::Answer { status, headers, took, .. } = &answer {
             let id = text(headers, header::HeaderName::from_static("request-id")).unwrap_or_default();
-            tracing::debug!(http.status = status, http.took_ms = took.as_millis() as u64, "{:?} answered, request-id {id}", ask.method);
+            tracing::debug!(
+                http.status = status,
+                http.took_ms = took.as_millis() as u64,
+                "{:?} answered, request-id {id}",
+                ask.method
+            );
         } else {
             tracing::debug!(http.took_ms = began.elapsed().as_millis() as u64, "{:?} was not answered", ask.method);
         }
@@ -199,9 +214,7 @@ impl Client {
 
     /// Keeps a connection to Graph open: the first call after hours of silence must not pay for a handshake.
     pub(super) async fn warm(&self) {
-        if let Ok(Destination { url, .. }) =
-            destination::of(&Address::Graph("/".to_owned()), &self.config.endpoints)
-        {
+        if let Ok(Destination { url, .. }) = destination::of(&Address::Graph("/".to_owned()), &self.config.endpoints) {
             let _ = self.public(&url).await;
         }
     }
@@ -235,4 +248,3 @@ fn reply(attempt: Attempt) -> Reply {
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
-

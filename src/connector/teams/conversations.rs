@@ -58,14 +58,8 @@ pub(super) fn thread(id: &str) -> Alias {
 }
 
 impl Conversations {
-    /// The conversation that bears any of these aliases, the first in the list that is known; all of them bear it afterwards,
-    /// but for those that are another's.
-    pub(super) async fn find(&self, desk: &Desk, aliases: &[Alias]) -> Result<Option<Here>, SinkError> {
-        let mut known = self.known.lock().await;
-        known.find(desk, aliases).await
-    }
-
-    /// As [`Conversations::find`]; opens one if none is known.
+    /// The conversation that bears any of these aliases, the first in the list that is known; opens one if none is. All of
+    /// them bear it afterwards, but for those that are another's.
     pub(super) async fn find_or_open(&self, desk: &Desk, aliases: &[Alias]) -> Result<Here, SinkError> {
         let mut known = self.known.lock().await;
         if let Some(here) = known.find(desk, aliases).await? {

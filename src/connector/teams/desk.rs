@@ -1,6 +1,6 @@
 //! What all tasks of the connector share.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,7 +104,7 @@ impl Desk {
 
     /// Whether an item bears the secret of one of our subscriptions.
     pub(super) fn knows(&self, item: &Item) -> bool {
-        item.client_state.as_deref().is_some_and(|state| self.upkeep.knows(&item.subscription, state))
+        item.client_state.as_deref().is_some_and(|state| self.upkeep.knows(state))
     }
 
     /// Stores a batch; goes on trying while the archive refuses for the moment.
@@ -121,7 +121,11 @@ impl Desk {
     }
 
     /// See [`crate::capture::Sink::pending`]; goes on trying.
-    pub(super) async fn pending(&self, after: Option<EnvelopeId>, most: usize) -> Result<Vec<StoredEnvelope>, SinkError> {
+    pub(super) async fn pending(
+        &self,
+        after: Option<EnvelopeId>,
+        most: usize,
+    ) -> Result<Vec<StoredEnvelope>, SinkError> {
         self.trying(|| self.context.sink.pending(&self.context.source, after, most)).await
     }
 
@@ -172,6 +176,3 @@ impl Desk {
         self.seals.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// The tasks hold it together.
-pub(super) type Shared = Arc<Desk>;

@@ -47,7 +47,9 @@ pub fn of(address: &Address, endpoints: &Endpoints) -> Result<Destination, Strin
         Address::Connector { service_url, path } => {
             let base = Url::parse(service_url).map_err(|_| "the activity's serviceUrl is no URL".to_owned())?;
             if !endpoints.bot_service_urls.iter().any(|prefix| lies_below(&base, prefix)) {
-                return Err("the activity's serviceUrl is below none of bot_service_urls and was sent no token".to_owned());
+                return Err(
+                    "the activity's serviceUrl is below none of bot_service_urls and was sent no token".to_owned()
+                );
             }
             let url = Url::parse(&format!("{}{path}", service_url.trim_end_matches('/')));
             let url = url.map_err(|_| "the activity's serviceUrl makes no URL".to_owned())?;
@@ -121,7 +123,13 @@ mod tests {
             Ok("https://smba.trafficmanager.net/emea/v3/conversations")
         );
         assert!(asks("https://b.example/teams").is_ok() && asks("https://b.example/teams/x").is_ok());
-        for stranger in ["https://b.example/teamsters", "https://b.example/", "https://evil.example/", "http://b.example/teams", "https://b.example/teams/../"] {
+        for stranger in [
+            "https://b.example/teamsters",
+            "https://b.example/",
+            "https://evil.example/",
+            "http://b.example/teams",
+            "https://b.example/teams/../",
+        ] {
             assert!(asks(stranger).is_err(), "{stranger}");
         }
     }

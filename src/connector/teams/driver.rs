@@ -56,7 +56,7 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
     let Some(listener) = listen(&config, &context).await else { return Ok(()) };
     let Some(restored) = restore(&context).await? else { return Ok(()) };
     let (calls, lines) = Calls::new();
-    let (upkeep, requests) = Upkeep::new(&config, &restored.cursor);
+    let (upkeep, requests) = Upkeep::new(&restored.cursor);
     let (orders, inbox) = mpsc::unbounded_channel();
     let clock = Arc::clone(&context.clock);
     let ring = |url: &str| Keys::new(url, Arc::clone(&clock));
@@ -81,10 +81,8 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
     let housekeeping = Housekeeping::new(Arc::clone(&desk), requests, &restored.cursor);
 
     let mut services = JoinSet::new();
-    serve(&mut services, Arc::clone(&desk), listener).map_err(|why| ConnectorError::Configuration {
-        connector: desk.name().to_owned(),
-        problem: why,
-    })?;
+    serve(&mut services, Arc::clone(&desk), listener)
+        .map_err(|why| ConnectorError::Configuration { connector: desk.name().to_owned(), problem: why })?;
     fresh(&mut services, &desk);
     let mut work = JoinSet::new();
     work.spawn(Box::pin(lane.run()));
@@ -243,24 +241,34 @@ async fn tell_health(desk: &Desk) {
 }
 
 /// Takes up key pairs made by `rotate-keys`, and makes one when the schedule says so.
-async fn watch_keys(desk: &Desk) {
+async fn watch_keys(desk: &Arc<Desk>) {
     let mut tick = tokio::time::interval(LOOK_FOR_KEYS);
     loop {
         tick.tick().await;
         let now = desk.now();
         let every = desk.config.rotate_keys_every;
-        let changed = {
-            let mut seals = desk.seals.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let one = Arc::clone(desk);
+        // Making a pair takes tenths of a second, and the folder is a disk's.
+        let changed = tokio::task::spawn_blocking(move || {
+            let mut seals = one.seals.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             let before = seals.current().id().to_owned();
-            let due = !every.is_zero() && now.since(seals.current().made_at()) >= every;
-            let done = if due { seals.rotate(now) } else { seals.reload() };
+            let due = !every.is_zero() && seals.current_since().is_some_and(|since| now.since(since) >= every);
+            let done = if due { seals.rotate(now).map(|_| true) } else { seals.reload() };
             if let Err(error) = done {
-                tracing::error!(connector.name = desk.name(), "{}: {error}", desk.name());
+                tracing::error!(connector.name = one.name(), "{}: {error}", one.name());
             }
-            (seals.current().id() != before).then(|| (seals.current().id().to_owned(), seals.current().certificate_base64()))
-        };
+            let pair = seals.current();
+            (pair.id() != before).then(|| (pair.id().to_owned(), pair.certificate_base64()))
+        })
+        .await
+        .unwrap_or_default();
         if let Some((id, certificate)) = changed {
-            tracing::info!(connector.name = desk.name(), key.id = id, "{}: a new key pair for notifications", desk.name());
+            tracing::info!(
+                connector.name = desk.name(),
+                key.id = id,
+                "{}: a new key pair for notifications",
+                desk.name()
+            );
             desk.upkeep.new_key(id, certificate);
         }
     }

@@ -33,7 +33,8 @@ pub async fn configuration(media: &Media) -> Result<Configuration, String> {
         Media::ServiceHosted { prefetch } => Ok(Configuration::ServiceHosted(prefetch.clone())),
         Media::BlobFile(path) => {
             let shown = path.display();
-            let size = tokio::fs::metadata(path).await.map_err(|e| format!("cannot read media_blob_file {shown}: {e}"))?.len();
+            let size =
+                tokio::fs::metadata(path).await.map_err(|e| format!("cannot read media_blob_file {shown}: {e}"))?.len();
             if size > LARGEST {
                 return Err(format!("media_blob_file {shown} is larger than {LARGEST} bytes"));
             }
@@ -44,7 +45,8 @@ pub async fn configuration(media: &Media) -> Result<Configuration, String> {
             let Some((program, arguments)) = words.split_first() else {
                 return Err("media_blob_command is empty".to_owned());
             };
-            let run = Command::new(program).args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true).output();
+            let run =
+                Command::new(program).args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true).output();
             let output = tokio::time::timeout(HELPER_TIME, run)
                 .await
                 .map_err(|_| format!("media_blob_command did not end within {} ms", HELPER_TIME.as_millis()))?
@@ -52,7 +54,8 @@ pub async fn configuration(media: &Media) -> Result<Configuration, String> {
             if !output.status.success() {
                 return Err(format!("media_blob_command failed: {}", output.status));
             }
-            let text = String::from_utf8(output.stdout).map_err(|_| "media_blob_command printed no UTF-8".to_owned())?;
+            let text =
+                String::from_utf8(output.stdout).map_err(|_| "media_blob_command printed no UTF-8".to_owned())?;
             if text.len() as u64 > LARGEST {
                 return Err(format!("media_blob_command printed more than {LARGEST} bytes"));
             }

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::ask::Reply;
 use super::client::Client;
-use super::trust::keyring::{Action, Fetch, Input, KeyRing};
 use super::trust::KeySet;
+use super::trust::keyring::{Action, Fetch, Input, KeyRing};
 use crate::clock::Clock;
 
 /// How long somebody who waits for keys may wait.

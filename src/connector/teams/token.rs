@@ -29,7 +29,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// No pause that the service asks for is longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// A token that the resource refuses is replaced no faster than this.
-const REJECTED_PAUSE: Duration = Duration::from_secs(60);
+const REJECTED_PAUSE: Duration = Duration::from_secs(5);
 /// An answer that takes longer does not come any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -92,6 +92,17 @@ enum Proof {
     Certificate(Signer),
 }
 
+impl Proof {
+    fn of(credential: &Credential) -> Result<Proof, PemProblem> {
+        Ok(match credential {
+            Credential::Secret(secret) => Proof::Secret(secret.clone()),
+            Credential::Certificate { certificate_pem, key_pem } => {
+                Proof::Certificate(Signer::new(certificate_pem, key_pem.expose().as_bytes())?)
+            }
+        })
+    }
+}
+
 /// Keeps one access token. See the module.
 #[derive(Debug)]
 pub struct TokenDesk {
@@ -99,6 +110,7 @@ pub struct TokenDesk {
     client_id: String,
     scope: String,
     proof: Proof,
+    credential: Credential,
     random: Rng,
     current: Option<Token>,
     issued: u64,
@@ -120,17 +132,13 @@ impl TokenDesk {
         credential: &Credential,
         seed: u64,
     ) -> Result<TokenDesk, PemProblem> {
-        let proof = match credential {
-            Credential::Secret(secret) => Proof::Secret(secret.clone()),
-            Credential::Certificate { certificate_pem, key_pem } => {
-                Proof::Certificate(Signer::new(certificate_pem, key_pem.expose().as_bytes())?)
-            }
-        };
+        let proof = Proof::of(credential)?;
         Ok(TokenDesk {
             url: format!("{login_url}/{tenant}/oauth2/v2.0/token"),
             client_id: client_id.to_owned(),
             scope: scope.to_owned(),
             proof,
+            credential: credential.clone(),
             random: Rng::with_seed(seed),
             current: None,
             issued: 0,
@@ -140,6 +148,20 @@ impl TokenDesk {
             outages: 0,
             failure: None,
         })
+    }
+
+    /// Uses these credentials from now on, so that a new secret or certificate needs no restart. Whether they are others
+    /// than before; if the old ones were refused, the desk is due at once. Unusable ones change nothing.
+    pub fn renew_credential(&mut self, credential: &Credential, now: Timestamp) -> Result<bool, PemProblem> {
+        if self.credential == *credential {
+            return Ok(false);
+        }
+        self.proof = Proof::of(credential)?;
+        self.credential = credential.clone();
+        if matches!(self.failure, Some(TokenFailure::Refused { .. })) {
+            self.due = self.due.min(now);
+        }
+        Ok(true)
     }
 
     /// The token, if there is one that has not ended.

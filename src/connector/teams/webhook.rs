@@ -177,7 +177,7 @@ async fn calls(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         // The answer goes out beside the fsync: five seconds are short.
         let joining = desk.calls.ring(&desk, &notices, &caller.tid, arrived);
         let envelope = store(&desk, envelope(&desk, request, &headers, body, true)).await?;
-        desk.calls.tell(Line::Delivered(Delivered { envelope, notices, tid: caller.tid, arrived }));
+        desk.calls.tell(Line::Delivered(Delivered { envelope, notices, tid: caller.tid }));
         Ok(match joining {
             Some(decision) => (StatusCode::OK, axum::Json(decision)).into_response(),
             None => StatusCode::ACCEPTED.into_response(),
@@ -265,7 +265,10 @@ mod tests {
 
     #[test]
     fn a_validation_token_is_decoded_exactly_once() {
-        assert_eq!(token_of("/api/notifications?validationToken=a%2Bb+c%2520%3Cb%3E%C3%A9"), Some("a+b c%20<b>é".into()));
+        assert_eq!(
+            token_of("/api/notifications?validationToken=a%2Bb+c%2520%3Cb%3E%C3%A9"),
+            Some("a+b c%20<b>é".into())
+        );
         assert_eq!(token_of("/api/notifications?x=1&validationToken="), Some(String::new()));
         assert_eq!(token_of("/api/notifications?validationtoken=x"), None);
         assert_eq!(token_of(&format!("/?validationToken={}", "a".repeat(5_000))), None);

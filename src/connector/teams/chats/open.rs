@@ -159,11 +159,17 @@ async fn notifications(desk: &Desk, body: &Value) -> Opened {
         match verdict {
             None => return Opened::Later,
             Some(Err(refusal)) => {
-                tracing::warn!("{}: change notifications whose validation tokens do not hold were dropped: {refusal}", desk.name());
+                tracing::warn!(
+                    "{}: change notifications whose validation tokens do not hold were dropped: {refusal}",
+                    desk.name()
+                );
                 return Opened::Told(Vec::new());
             }
             Some(Ok(_)) => {}
         }
+    }
+    for item in &ours {
+        desk.upkeep.delivered(&item.subscription);
     }
     Opened::Told(ours.into_iter().map(|item| of_item(desk, item)).collect())
 }
@@ -176,7 +182,7 @@ fn of_item(desk: &Desk, item: Item) -> What {
     let thread = item.resource.as_ref().and_then(Resource::thread).map(str::to_owned);
     let fault = match &item.encrypted {
         None => None,
-        Some(content) => match seal::open(content, &desk.seals()) {
+        Some(content) => match seal::open(content, |id| desk.seals().by_id(id)) {
             Ok(plain) => match serde_json::from_slice::<Value>(&plain) {
                 Ok(json) => return of_resource(&item, json, change, thread),
                 Err(_) => Some("what was decrypted is no JSON".to_owned()),
@@ -197,7 +203,8 @@ fn of_item(desk: &Desk, item: Item) -> What {
 
 fn of_resource(item: &Item, json: Value, change: String, thread: Option<String>) -> What {
     let told = json.get("@odata.type").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
-    let kind = if item.resource_type.is_empty() { told.trim_start_matches("#microsoft.graph.") } else { &item.resource_type };
+    let kind =
+        if item.resource_type.is_empty() { told.trim_start_matches("#microsoft.graph.") } else { &item.resource_type };
     match (kind, thread) {
         ("chatmessage", _) => What::Message { json, live: true },
         ("chat", Some(chat)) => What::Chat { chat, json },

@@ -32,9 +32,9 @@ pub(super) struct Note {
     /// An invitation into it was declined: nothing in it is recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) declined: bool,
-    /// The subscription resource that it was heard through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) scope: Option<String>,
+    /// We were put into it, and not taken out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) invited: bool,
     /// The team of a channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) team: Option<String>,
@@ -46,6 +46,8 @@ pub(super) struct Room {
     pub(super) note: Note,
     opening: bool,
     waiting: Vec<Waiting>,
+    /// Where the notice is to be said: service URL and conversation.
+    pub(super) notice: Option<(String, String)>,
     /// Members as the head told them, until the roll call.
     members: Vec<Person>,
     pub(super) roll_call: Option<Timestamp>,
@@ -72,7 +74,12 @@ pub(super) fn restored(cursor: &[(String, Vec<u8>)]) -> std::collections::HashMa
 
 impl Lane {
     /// The chat's conversation, if it is open. Otherwise the chat is being opened, and `wait` is kept for it.
-    pub(super) fn room(&mut self, thread: &str, team: Option<&str>, wait: impl FnOnce() -> Waiting) -> Option<ConversationId> {
+    pub(super) fn room(
+        &mut self,
+        thread: &str,
+        team: Option<&str>,
+        wait: impl FnOnce() -> Waiting,
+    ) -> Option<ConversationId> {
         let room = self.rooms.entry(thread.to_owned()).or_default();
         if let Some(conversation) = &room.note.conversation {
             return Some(conversation.clone());
@@ -109,7 +116,11 @@ impl Lane {
         let desk = std::sync::Arc::clone(&self.desk);
         let alias = conversations::thread(thread);
         let here = desk.conversations.find_or_open(&desk, std::slice::from_ref(&alias)).await?;
-        let head = if reply.is_success() { membership::head(&reply.json(), &desk.config.tenant_id) } else { ChatHead::default() };
+        let head = if reply.is_success() {
+            membership::head(&reply.json(), &desk.config.tenant_id)
+        } else {
+            ChatHead::default()
+        };
         let room = self.rooms.entry(thread.to_owned()).or_default();
         room.note.conversation = Some(here.id.clone());
         room.opening = false;
@@ -132,6 +143,7 @@ impl Lane {
             self.batch.events.push(fact.captured(Origin::Recorder, Some(here.id.clone())));
         }
         self.note(thread);
+        self.say_notice(thread).await;
         for waiting in waiting {
             match waiting {
                 Waiting::Message(ready) => self.ready.push(ready),
@@ -176,10 +188,9 @@ impl Lane {
     pub(super) fn threads_of(&self, of: &Concerned) -> Vec<String> {
         match of {
             Concerned::Thread(thread) => vec![thread.clone()],
-            Concerned::Scope(scope) => {
-                let through = |room: &Room| !room.note.declined && room.note.scope.as_deref() == Some(scope.as_str());
-                let concerned = self.rooms.iter().filter(|(_, room)| room.note.conversation.is_some() && through(room));
-                concerned.map(|(thread, _)| thread.clone()).collect()
+            Concerned::Scope => {
+                let recorded = |room: &Room| !room.note.declined && room.note.conversation.is_some();
+                self.rooms.iter().filter(|(_, room)| recorded(room)).map(|(thread, _)| thread.clone()).collect()
             }
         }
     }

@@ -1,7 +1,5 @@
 //! From what is ready to events: versions of messages compared with what is remembered of them, and everything else.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -9,7 +7,6 @@ use super::open::{What, Work};
 use super::room::Waiting;
 use super::{HOLD, Lane, Ready};
 use crate::capture::{Origin, SinkError};
-use crate::connector::teams::change::Resource;
 use crate::connector::teams::fact::Fact;
 use crate::connector::teams::message::{self, Identity, Place, Seen};
 use crate::connector::teams::{meeting, membership};
@@ -65,7 +62,8 @@ impl Lane {
         }
         let team = identity.team.clone();
         let mut ready = Some(ready);
-        let conversation = self.room(&identity.thread, team.as_deref(), || Waiting::Message(ready.take().expect("given once")));
+        let conversation =
+            self.room(&identity.thread, team.as_deref(), || Waiting::Message(ready.take().expect("given once")));
         let (Some(conversation), Some(mut ready)) = (conversation, ready) else { return };
         if self.rooms.get(&identity.thread).is_some_and(|room| room.note.declined) {
             self.done(ready.work.envelope);
@@ -78,6 +76,7 @@ impl Lane {
             self.done(ready.work.envelope);
             return;
         }
+        self.desk.upkeep.heard(&identity.thread, identity.team.as_deref());
         let tenant = self.desk.config.tenant_id.clone();
         let place = Place { thread: &identity.thread, tenant: &tenant };
         let known = self.seen.get(&key).and_then(Option::as_ref);
@@ -151,7 +150,7 @@ impl Lane {
                 self.tell_in(&chat, work, facts).await
             }
             What::Lifecycle(item) => {
-                self.desk.upkeep.lifecycle(*item);
+                self.desk.upkeep.lifecycle(&item);
                 self.done(work.envelope);
                 Ok(())
             }
@@ -203,7 +202,8 @@ impl Lane {
         json: Value,
         fault: Option<String>,
     ) -> Result<(), SinkError> {
-        let mut fact = Fact::new(Kind::PlatformEvent, format!("unknown|{}|{}", work.envelope.0, work.received_at.millis()));
+        let mut fact =
+            Fact::new(Kind::PlatformEvent, format!("unknown|{}|{}", work.envelope.0, work.received_at.millis()));
         fact.content.detail = Some(json);
         let mut facts = vec![fact];
         if let Some(fault) = fault {
@@ -212,7 +212,8 @@ impl Lane {
                 from: work.received_at,
                 to: work.received_at,
             };
-            let mut fact = Fact::new(Kind::CaptureGap, format!("unread|{}|{}", work.envelope.0, work.received_at.millis()));
+            let mut fact =
+                Fact::new(Kind::CaptureGap, format!("unread|{}|{}", work.envelope.0, work.received_at.millis()));
             fact.content.gap = Some(gap);
             facts.push(fact);
         }

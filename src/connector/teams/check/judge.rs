@@ -46,7 +46,10 @@ pub(super) fn subscriptions(reply: &Reply, config: &ResolvedTeams) -> Verdict {
             (Good, format!("{} of this application{more}, {count} of them to this callback_url", list.len()))
         }
         401 => (Bad, "401: Graph does not take the token; check graph_scope, graph_url and cloud".to_owned()),
-        403 => (Bad, format!("{}: Graph takes the token and refuses; check permissions and admin consent", reply.trouble())),
+        403 => (
+            Bad,
+            format!("{}: Graph takes the token and refuses; check permissions and admin consent", reply.trouble()),
+        ),
         0 => (Bad, format!("Graph cannot be reached at {}: {}", config.endpoints.graph_url, reply.trouble())),
         404 => (Bad, format!("404: there is no Graph at {}; check graph_url", config.endpoints.graph_url)),
         429 | 500.. => (Warning, format!("{}: Graph is busy or out of order; try again", reply.trouble())),
@@ -129,7 +132,10 @@ mod tests {
             {"notificationUrl": null},
         ]});
         let says = |reply: &Reply| subscriptions(reply, &config);
-        assert_eq!(says(&answer(200, &body.to_string())), (Good, "3 of this application, 1 of them to this callback_url".into()));
+        assert_eq!(
+            says(&answer(200, &body.to_string())),
+            (Good, "3 of this application, 1 of them to this callback_url".into())
+        );
         assert!(says(&answer(401, "")).1.contains("graph_scope"));
         assert_eq!(says(&answer(403, r#"{"error":{"code":"Forbidden","message":"secret"}}"#)).0, Bad);
         assert!(!says(&answer(403, r#"{"error":{"code":"Forbidden","message":"secret"}}"#)).1.contains("secret"));

@@ -62,11 +62,19 @@ impl Outside {
     /// Asks the login service; the form holds secrets and goes nowhere else. Also `Retry-After` of the answer in seconds.
     pub(super) async fn form(&self, request: &TokenRequest) -> (Reply, Option<Duration>) {
         let Ok(url) = Url::parse(&request.url) else { return (Reply::Failed("not a URL".to_owned()), None) };
-        let fields: Vec<(&str, &str)> = request.form.iter().map(|(name, value)| (*name, value.expose())).collect();
-        let (reply, headers) = exchange(self.client(&url).post(url).form(&fields)).await;
+        let post = self.client(&url).post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let (reply, headers) = exchange(post.body(encoded(request))).await;
         let pause = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         (reply, pause.map(Duration::from_secs))
     }
+}
+
+fn encoded(request: &TokenRequest) -> String {
+    let mut body = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in &request.form {
+        body.append_pair(name, value.expose());
+    }
+    body.finish()
 }
 
 async fn exchange(request: reqwest::RequestBuilder) -> (Reply, HeaderMap) {

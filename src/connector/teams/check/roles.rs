@@ -6,34 +6,33 @@ use crate::connector::{CheckLine, CheckOutcome};
 /// One permission that the configuration needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Need {
-    /// As in the role claim: the least one that does it.
-    pub(super) role: &'static str,
-    /// Others that do it too.
-    pub(super) or: &'static [&'static str],
+    /// As in the role claim: the least one that does it, then others that do it too.
+    pub(super) roles: &'static [&'static str],
     /// Others that do a part of it, and what is missing then.
     pub(super) partly: Option<(&'static [&'static str], &'static str)>,
     /// What does not work without it.
     pub(super) without: &'static str,
 }
 
+impl Need {
+    /// The least one.
+    pub(super) fn role(&self) -> &'static str {
+        self.roles.first().copied().unwrap_or_default()
+    }
+}
+
 const GROUP_CALLS: Need = Need {
-    role: "Calls.JoinGroupCall.All",
     // Documents spell it both ways.
-    or: &["Calls.JoinGroupCalls.All", "Calls.JoinGroupCallAsGuest.All"],
+    roles: &["Calls.JoinGroupCall.All", "Calls.JoinGroupCalls.All", "Calls.JoinGroupCallAsGuest.All"],
     partly: None,
     without: "group calls, meetings and calls of a recording policy cannot be answered",
 };
 
-const MEDIA: Need = Need {
-    role: "Calls.AccessMedia.All",
-    or: &[],
-    partly: None,
-    without: "calls cannot be answered with app-hosted media",
-};
+const MEDIA: Need =
+    Need { roles: &["Calls.AccessMedia.All"], partly: None, without: "calls cannot be answered with app-hosted media" };
 
 const CHATS: Need = Need {
-    role: "Chat.Read.All",
-    or: &["Chat.ReadWrite.All"],
+    roles: &["Chat.Read.All", "Chat.ReadWrite.All"],
     partly: Some((
         &["Chat.Read.WhereInstalled", "Chat.ReadWrite.WhereInstalled"],
         "only the chats in which the app is installed are recorded; of the others a gap is",
@@ -44,8 +43,7 @@ const CHATS: Need = Need {
 const ALL_CHATS: Need = Need { partly: None, without: "the chats of chat_scopes cannot be followed", ..CHATS };
 
 const CHANNELS: Need = Need {
-    role: "ChannelMessage.Read.All",
-    or: &[],
+    roles: &["ChannelMessage.Read.All"],
     partly: None,
     without: "the channels of chat_scopes cannot be followed, unless ChannelMessage.Read.Group was consented to in their \
               teams, which the token does not show",
@@ -75,15 +73,17 @@ pub(super) fn needed(config: &ResolvedTeams) -> Vec<Need> {
 /// One line for all that is there, one for each that is missing. `roles` is the claim of the token; empty = the token has
 /// none, or cannot be read.
 pub(super) fn judge(needs: &[Need], roles: &[String]) -> Vec<CheckLine> {
-    let held = |list: &[&str]| list.iter().find(|one| roles.iter().any(|role| role.eq_ignore_ascii_case(one))).copied();
+    let held = |list: &'static [&'static str]| -> Option<&'static str> {
+        list.iter().find(|one| roles.iter().any(|role| role.eq_ignore_ascii_case(one))).copied()
+    };
     let mut lines = Vec::new();
     let mut used = Vec::new();
     for need in needs {
-        if let Some(role) = held(&[need.role]).or_else(|| held(need.or)) {
+        if let Some(role) = held(need.roles) {
             used.push(role);
             continue;
         }
-        let step = format!("permission {}", need.role);
+        let step = format!("permission {}", need.role());
         let grant = "add it under API permissions (Microsoft Graph, application) and give admin consent";
         let line = match need.partly.and_then(|(list, missing)| held(list).map(|role| (role, missing))) {
             Some((role, missing)) => {
@@ -97,7 +97,8 @@ pub(super) fn judge(needs: &[Need], roles: &[String]) -> Vec<CheckLine> {
         };
         lines.push(line);
     }
-    let rest: Vec<&str> = roles.iter().map(String::as_str).filter(|role| !used.contains(role)).collect();
+    let unused = |role: &&str| !used.iter().any(|used| used.eq_ignore_ascii_case(role));
+    let rest: Vec<&str> = roles.iter().map(String::as_str).filter(unused).collect();
     let mut note = match used.as_slice() {
         [] => "none that this configuration needs".to_owned(),
         used => used.join(", "),
@@ -116,12 +117,15 @@ mod tests {
     use crate::connector::teams::check::tests::config;
 
     fn roles(config: &ResolvedTeams) -> Vec<&'static str> {
-        needed(config).iter().map(|need| need.role).collect()
+        needed(config).iter().map(Need::role).collect()
     }
 
     fn judged(config: &ResolvedTeams, held: &[&str]) -> Vec<(CheckOutcome, String)> {
         let held: Vec<String> = held.iter().map(|role| (*role).to_owned()).collect();
-        judge(&needed(config), &held).into_iter().map(|line| (line.outcome, format!("{}: {}", line.step, line.note))).collect()
+        judge(&needed(config), &held)
+            .into_iter()
+            .map(|line| (line.outcome, format!("{}: {}", line.step, line.note)))
+            .collect()
     }
 
     #[test]
@@ -138,9 +142,20 @@ mod tests {
     #[test]
     fn a_missing_permission_is_named_with_what_does_not_work() {
         let lines = judged(&config(""), &["Chat.Read.All", "Mail.Send"]);
-        assert_eq!(lines[0], (CheckOutcome::Good, "permissions in the token: Chat.Read.All; also there and not needed by this configuration: Mail.Send".into()));
+        assert_eq!(
+            lines[0],
+            (
+                CheckOutcome::Good,
+                "permissions in the token: Chat.Read.All; also there and not needed by this configuration: Mail.Send"
+                    .into()
+            )
+        );
         assert_eq!(lines[1].0, CheckOutcome::Bad);
-        assert!(lines[1].1.starts_with("permission Calls.JoinGroupCall.All: not in the token: group calls"), "{}", lines[1].1);
+        assert!(
+            lines[1].1.starts_with("permission Calls.JoinGroupCall.All: not in the token: group calls"),
+            "{}",
+            lines[1].1
+        );
         assert_eq!(lines.len(), 2);
         assert!(judged(&config(""), &[]).iter().all(|line| line.0 == CheckOutcome::Bad));
     }

@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::super::cloud::Cloud;
+use super::super::offer::AcceptFrom;
 use crate::config::{Nearest, address, nearest};
 
 /// A GUID in lower case.
@@ -59,32 +60,15 @@ pub(super) fn callback(text: &str) -> Result<Url, String> {
 
 /// A pattern of `accept_from`.
 pub(super) fn pattern(text: &str) -> Result<(), String> {
-    let tenant = |tid: &str| guid(tid).is_some();
-    let good = match text.trim() {
-        "*" => true,
-        text if text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tel:")) => number(&text[4..]),
-        text => match text.split_once('@') {
-            Some(("*", tid)) => tenant(tid),
-            Some((oid, tid)) => guid(oid).is_some() && tenant(tid),
-            None => guid(text).is_some(),
-        },
-    };
-    if good {
-        return Ok(());
+    AcceptFrom::parse(&[text.to_owned()]).map_err(|error| error.to_string())?;
+    // What cannot be an id would admit nobody, without a word.
+    match text.trim().split_once('@') {
+        Some((user, tenant)) if guid(tenant).is_none() || (user != "*" && guid(user).is_none()) => Err(format!(
+            "`{}`: users and tenants are named by their object ids (GUIDs), as in *@<tenant id>, not by addresses",
+            text.escape_debug()
+        )),
+        _ => Ok(()),
     }
-    let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-    Err(format!(
-        "`{shown}` is not a pattern; write a user's object id, <object id>@<tenant id>, *@<tenant id>, tel:+49*, or * for \
-         everybody"
-    ))
-}
-
-/// What may follow `tel:`: digits after an optional plus, a star at the end for more of them.
-fn number(text: &str) -> bool {
-    let digits = text.strip_prefix('+').unwrap_or(text);
-    let digits = digits.strip_suffix('*').unwrap_or(digits);
-    let star = text.ends_with('*');
-    (star || !digits.is_empty()) && digits.len() <= 32 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// One of `chat_scopes`, in the contract's spelling; identifiers are percent-decoded.

@@ -170,6 +170,23 @@ fn refused_credentials_alarm_with_a_remedy_and_are_tried_no_faster_than_every_qu
 }
 
 #[test]
+fn new_credentials_are_tried_at_once_and_the_same_ones_are_not() {
+    let mut desk = desk();
+    desk.handle(Input::Tick, at(0));
+    desk.handle(answer(401, json!({"error": "invalid_client"})), at(0));
+    let same = Credential::Secret(Secret::new("s3cret&=".to_owned()));
+    assert_eq!(desk.renew_credential(&same, at(10)), Ok(false));
+    let damaged = Credential::Certificate { certificate_pem: Vec::new(), key_pem: Secret::new(String::new()) };
+    assert_eq!(desk.renew_credential(&damaged, at(10)), Err(PemProblem::NoCertificate));
+    assert_eq!(desk.deadline(), at(900));
+    let new = Credential::Secret(Secret::new("new".to_owned()));
+    assert_eq!(desk.renew_credential(&new, at(10)), Ok(true));
+    let actions = desk.handle(Input::Tick, at(10));
+    let [Action::Request(request)] = actions.as_slice() else { panic!("{actions:?}") };
+    assert!(request.form.contains(&("client_secret", Secret::new("new".to_owned()))));
+}
+
+#[test]
 fn every_refusal_says_what_to_do() {
     for (body, wanted) in [
         (json!({"error": "invalid_client", "error_codes": [7000222]}), "has ended"),
