@@ -23,7 +23,10 @@
 //! 5. Hold no more than a bounded number of events; no clock, no randomness, no hash order: two runs give the same bytes.
 //! 6. Everything that people typed is hostile: escape it, and make it harmless ([`crate::harmless`]) unless the format keeps
 //!    it as data. Say coverage and gaps in the file itself, since files get separated from their manifest.
-//! 7. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
+//! 7. Kept files (attachments) go beside the format's files by themselves. A format that can carry them in its own takes them
+//!    from [`Source::shelf`], which gives only what is what the log says, limits its slices ([`slice::Limits::files`]), and
+//!    says so ([`Format::carries_files`]).
+//! 8. Tests: read it back with a reader by another hand; an archive of hostile texts; twice the same bytes.
 
 pub mod actiance;
 pub mod csv;
@@ -33,6 +36,7 @@ pub mod files;
 pub mod globalrelay;
 pub mod html;
 pub mod jsonl;
+pub mod kept;
 pub mod mail;
 pub mod manifest;
 pub mod markdown;
@@ -141,8 +145,12 @@ pub struct Written {
     pub conversations: BTreeSet<ConversationId>,
     /// Every `capture.gap` in it, by seq.
     pub gaps: Vec<(Seq, Option<ConversationId>, Gap)>,
-    /// Number of files that messages carried.
-    pub attachments: u64,
+    /// Number of files that events speak of and whose bytes the archive does not keep.
+    pub unkept: u64,
+    /// SHA-256 of the files that the archive keeps, each once.
+    pub kept: BTreeSet<String>,
+    /// Number of these that are missing, or not what was kept, and so not in the export; told at the end.
+    pub lost: u64,
     /// Number of messages that have an HTML form.
     pub html: u64,
     /// Number of messages that answer another.
@@ -169,8 +177,14 @@ impl Written {
         if let (Kind::CaptureGap, Some(gap)) = (event.kind, &event.content.gap) {
             self.gaps.push((event.seq, event.conversation.clone(), gap.clone()));
         }
+        for file in event.content.files() {
+            match &file.attachment.sha256 {
+                Some(sha256) if !self.kept.contains(sha256) => drop(self.kept.insert(sha256.clone())),
+                Some(_) => {}
+                None => self.unkept += 1,
+            }
+        }
         if let Some(message) = &event.content.message {
-            self.attachments += message.attachments.len() as u64;
             self.html += u64::from(message.html.is_some());
             self.replies += u64::from(message.in_reply_to.is_some());
         }
@@ -232,6 +246,12 @@ pub trait Format: Sync {
     /// Whether each line of its one file is an event that can be read back exactly, in order of seq, so that proofs can be
     /// checked against the file.
     fn provable(&self) -> bool {
+        false
+    }
+
+    /// Whether its files carry the kept files in them, as mail carries attachments. The kept files of any other format
+    /// stand beside its files, in [`kept::FOLDER`].
+    fn carries_files(&self) -> bool {
         false
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here does I/O or asks a clock. [`Content`] is the hashed part of an event; its members are declared in
 //! alphabetical order so that serialising it *is* the canonical form (see `docs/FORMATS.md`, "Canonical content").
 
+mod files;
 mod schema;
 
 use std::fmt;
@@ -10,6 +11,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use files::{FileOf, NOT_KEPT};
 
 /// A point in time: microseconds since 1970-01-01 UTC. Shown and serialised as RFC 3339 UTC with milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -21,6 +21,7 @@ mod roster;
 mod scenario;
 mod server;
 mod shell;
+pub mod teams;
 mod text;
 mod tickets;
 pub mod ucwa;
@@ -72,20 +73,18 @@ pub enum SimulateError {
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// The scenario's file cannot be read.
-    #[error("cannot read scenario {path}: {source}; scenarios that come with the program: {}", known_names())]
+    #[error("cannot read scenario {path}: {source}; scenarios that come with the program: {known}")]
     Read {
         /// The path, or a name that is not known.
         path: String,
+        /// The names that are known.
+        known: String,
         /// What the system says.
         source: std::io::Error,
     },
     /// A step could not be played.
     #[error("the scenario stopped: {0}")]
     Stopped(String),
-}
-
-fn known_names() -> String {
-    EMBEDDED.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(", ")
 }
 
 /// How a play stands: under way, or ended with its outcome.

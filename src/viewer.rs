@@ -35,7 +35,7 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
-use crate::archive::{ArchiveError, Layout, Readers};
+use crate::archive::{ArchiveError, Attachments, Layout, Readers};
 use crate::clock::Clock;
 use crate::health::{self, Vitals};
 use crate::index::Index;
@@ -91,6 +91,7 @@ pub struct Viewer {
     kept: kept::Kept,
     streams: live::Streams,
     downloads: Arc<Semaphore>,
+    files: Arc<Semaphore>,
 }
 
 impl Viewer {
@@ -112,6 +113,7 @@ impl Viewer {
             kept: kept::Kept::default(),
             streams: live::Streams::default(),
             downloads: Arc::new(Semaphore::new(download::DOWNLOADS)),
+            files: Arc::new(Semaphore::new(download::FILES)),
         }
     }
 
@@ -136,6 +138,11 @@ impl Viewer {
             Ok(index) => viewer.with_index(index),
             Err(_) => viewer,
         })
+    }
+
+    /// The files that events name.
+    pub fn attachments(&self) -> Attachments {
+        Attachments::of(&Layout::of(self.readers.path()))
     }
 
     /// The search index.

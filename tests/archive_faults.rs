@@ -13,14 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use greffier::archive::{Archive, ArchiveError, Limits, Reader};
+use greffier::archive::{Archive, ArchiveError, Attachments, Layout, Limits, Reader};
 use greffier::capture::{
     Append, Appended, Captured, CursorChange, DedupeKey, Envelope, Origin, Sink, SinkError, Source,
 };
 use greffier::clock::SystemClock;
+use greffier::integrity::hex;
 use greffier::integrity::leaf::commitment;
 use greffier::integrity::merkle::{Frontier, root_at};
 use greffier::model::{Content, ConversationId, Kind, Message, Person, Seq, Timestamp};
+use sha2::{Digest, Sha256};
 
 const CHILD: &str = "GREFFIER_TEST_CHILD";
 const BATCH: usize = 4;
@@ -194,6 +196,116 @@ fn a_full_disk_loses_nothing_and_recording_goes_on_when_space_returns() {
     (0..acknowledged + 20).for_each(|n| assert_has(&ids, 0, n));
     let archive = open(&at);
     runtime().block_on(archive.close()).unwrap();
+}
+
+/// File number `n` of so many bytes that do not compress.
+fn file(n: usize, bytes: usize) -> Bytes {
+    let mut random = fastrand::Rng::with_seed(n as u64);
+    std::iter::repeat_with(|| random.u8(..)).take(bytes).collect::<Vec<_>>().into()
+}
+
+/// The attachments of an archive, each whole.
+fn whole_files(dir: &Path) -> HashSet<String> {
+    let attachments = Attachments::of(&Layout::of(dir));
+    let mut found = HashSet::new();
+    attachments
+        .each(&mut |sha256, _| {
+            let bytes = std::fs::read(attachments.path(sha256).unwrap()).unwrap();
+            assert_eq!(hex(&Sha256::digest(&bytes)), sha256, "what has the name of a hash is whole");
+            found.insert(sha256.to_owned());
+            Ok(())
+        })
+        .unwrap();
+    found
+}
+
+#[test]
+fn a_disk_that_fills_up_while_a_file_is_kept_leaves_no_half_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mount) = Tmpfs::mount(dir.path(), "6m") else {
+        println!("skipped: this account may not mount a file system");
+        return;
+    };
+    let ballast = mount.0.join("ballast");
+    std::fs::write(&ballast, vec![1; 3 << 20]).unwrap();
+    let at = mount.0.join("archive");
+    let archive = open(&at);
+    let mut acknowledged = HashSet::new();
+    runtime().block_on(async {
+        let sink = archive.sink();
+        let error = loop {
+            match sink.keep(file(acknowledged.len(), 300_000)).await {
+                Ok(kept) => assert!(kept.size == 300_000 && acknowledged.insert(kept.sha256)),
+                Err(error) => break error,
+            }
+            assert!(acknowledged.len() < 100, "the disk never filled up");
+        };
+        assert!(acknowledged.len() > 2, "only {} files fitted", acknowledged.len());
+        assert!(error.retry_after.is_some(), "{error}");
+        assert!(error.to_string().contains("attachments") && error.to_string().contains("free some space"), "{error}");
+        assert_eq!(whole_files(&at), acknowledged);
+        assert_eq!(std::fs::read_dir(at.join("attachments/new")).unwrap().count(), 0);
+        // What was kept needs no more room to be kept again, and the log still takes what fits.
+        assert!(sink.keep(file(0, 300_000)).await.is_ok());
+
+        std::fs::remove_file(&ballast).unwrap();
+        acknowledged.insert(sink.keep(file(acknowledged.len(), 300_000)).await.unwrap().sha256);
+        archive.close().await.unwrap();
+    });
+    assert_eq!(whole_files(&at), acknowledged);
+}
+
+/// Not a test of its own: the process that the test below kills. Keeps files without end.
+#[test]
+#[ignore = "started by other tests as a child process"]
+fn child_keeps_until_killed() {
+    let Ok(order) = std::env::var(CHILD) else { return };
+    let (dir, from) = order.rsplit_once('|').unwrap();
+    let mut n: usize = from.parse().unwrap();
+    let archive = open(Path::new(dir));
+    println!("child ready");
+    let sink = archive.sink();
+    runtime().block_on(async {
+        loop {
+            let kept = sink.keep(file(n, 1 << (n % 20))).await.unwrap();
+            println!("child kept {n} {}.", kept.sha256);
+            n += 1;
+        }
+    });
+}
+
+#[test]
+fn killed_while_keeping_files_those_acknowledged_are_there_and_none_is_half() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut acknowledged = HashSet::new();
+    let (mut next, mut round) = (0, 0);
+    while round < 15 || acknowledged.len() <= 40 {
+        round += 1;
+        assert!(round < 400, "only {} files in {round} lives", acknowledged.len());
+        let (mut child, lines) = start("child_keeps_until_killed", dir.path(), &next.to_string());
+        let life = Duration::from_micros(random.u64(0..60_000));
+        let killer = std::thread::spawn(move || {
+            // The moment of the kill is the point of this test; there is nothing to wait for.
+            std::thread::sleep(life);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        });
+        for line in lines.lines() {
+            let Ok(line) = line else { break };
+            // The last line may be cut short by the kill; a whole one ends with a full stop.
+            if let ["child", "kept", n, sha256] = line.split(' ').collect::<Vec<_>>()[..]
+                && let Some(sha256) = sha256.strip_suffix('.')
+            {
+                next = n.parse::<usize>().unwrap() + 1;
+                acknowledged.insert(sha256.to_owned());
+            }
+        }
+        killer.join().unwrap();
+        assert!(whole_files(dir.path()).is_superset(&acknowledged));
+        runtime().block_on(open(dir.path()).close()).unwrap();
+        assert!(!dir.path().join("attachments/new").exists(), "what was half-written is swept away");
+    }
 }
 
 #[test]
@@ -372,9 +484,13 @@ fn child_appends_until_killed() {
 
 fn start_child(dir: &Path, from: &[usize]) -> (Child, BufReader<ChildStdout>) {
     let from: Vec<String> = from.iter().map(usize::to_string).collect();
+    start("child_appends_until_killed", dir, &from.join(","))
+}
+
+fn start(what: &str, dir: &Path, order: &str) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_appends_until_killed", "--ignored", "--nocapture", "--test-threads", "1"])
-        .env(CHILD, format!("{}|{}", dir.display(), from.join(",")))
+        .args(["--exact", what, "--ignored", "--nocapture", "--test-threads", "1"])
+        .env(CHILD, format!("{}|{order}", dir.display()))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -11,6 +11,7 @@ that with the archive.
 import csv
 import email
 import email.policy
+import hashlib
 import html.parser
 import json
 import mailbox
@@ -70,7 +71,9 @@ def read_html(path):
 
 
 def message(parsed):
-    bodies = {part.get_content_type(): part.get_content() for part in parsed.walk() if not part.is_multipart()}
+    leaves = [part for part in parsed.walk() if not part.is_multipart()]
+    bodies = {part.get_content_type(): part.get_content() for part in leaves if not part.is_attachment()}
+    files = [part for part in leaves if part.is_attachment()]
     return {
         "defects": [type(defect).__name__ for part in parsed.walk() for defect in part.defects],
         "headers": {name.lower(): str(value) for name, value in parsed.items()},
@@ -81,6 +84,10 @@ def message(parsed):
         "text": bodies.get("text/plain"),
         "html": bodies.get("text/html"),
         "types": sorted(bodies),
+        "attachments": [
+            [part.get_filename(), part.get_content_type(), hashlib.sha256(part.get_payload(decode=True)).hexdigest()]
+            for part in files
+        ],
     }
 
 

@@ -309,7 +309,11 @@ def verify(path, key):
         notes.append("no checkpoint: nothing is signed")
     listed = [entry["name"] for entry in manifest["files"]]
     proofs, readme = package.companion("proofs.jsonl"), package.companion("README.txt")
-    content = [name for name in listed if name not in (proofs, readme)]
+    folder = package.companion("attachments") + "/"
+    for entry in manifest["files"]:
+        if entry["name"].startswith(folder) and entry["name"][len(folder):] != entry["sha256"]:
+            findings.append("%s: not called by its hash" % entry["name"])
+    content = [name for name in listed if name not in (proofs, readme) and not name.startswith(folder)]
     lines = content[0] if manifest["format"] == "jsonl" and content else None
     if len(set(listed)) != len(listed) or (package.single and content != [os.path.basename(path)]) or \
             (manifest["format"] == "jsonl" and len(content) != 1):
@@ -329,7 +333,7 @@ def verify(path, key):
 
 def check_lines(package, shown, proofs, origin, checkpoint, manifest, findings, notes):
     """`shown` = the file whose lines are events as they are; None = the proofs tell what the leaves are made of."""
-    kinds, gaps, gap_events, conversations = {}, [], {}, set()
+    kinds, gaps, gap_events, conversations, named = {}, [], {}, set(), set()
     count, last, first, newer, erased = 0, 0, None, 0, 0
     try:
         proof_lines = package.open(proofs)
@@ -358,6 +362,8 @@ def check_lines(package, shown, proofs, origin, checkpoint, manifest, findings, 
             else:
                 check_leaf(proof, proof, origin, checkpoint, hash32(proof["content"]))
             kinds[event["kind"]] = kinds.get(event["kind"], 0) + 1
+            if lines:
+                named |= {file["sha256"] for file in event.get("message", {}).get("attachments", []) if "sha256" in file}
             newer += not checkpoint or event["seq"] > checkpoint[1]
             erased += lines is not None and "salt" not in proof
             if "conversation" in event:
@@ -382,6 +388,11 @@ def check_lines(package, shown, proofs, origin, checkpoint, manifest, findings, 
             gaps_fit = manifest["gaps"] == gaps
         else:
             gaps_fit = all(gap["seq"] in gap_events and gap.get("conversation") == gap_events[gap["seq"]] for gap in manifest["gaps"])
+        folder = package.companion("attachments") + "/"
+        files = {entry["name"][len(folder):] for entry in manifest["files"] if entry["name"].startswith(folder)}
+        lost = [told["count"] for told in manifest["left_out"] if told["what"] == "attachment that was lost"]
+        if lines and (not files <= named or len(named - files) != (lost or [0])[0]):
+            findings.append("manifest: the kept files are not those that the events name")
         if not gaps_fit:
             findings.append("manifest: it tells other gaps than the file")
         if any(entry.get("coverage") != "incomplete" and entry["id"] in gap_events.values() for entry in manifest["conversations"]):

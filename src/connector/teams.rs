@@ -8,6 +8,7 @@
 //! Source of the protocol's rules, wherever a section is named: the digest of Microsoft's documents that this connector
 //! was built from; how far each statement can be trusted is said there.
 
+pub mod accept;
 pub mod activity;
 pub mod ask;
 pub mod assertion;
@@ -30,23 +31,29 @@ pub mod fact;
 mod gate;
 pub mod identity;
 mod listener;
+pub mod look;
 pub mod media;
 pub mod meeting;
+pub mod member;
 pub mod membership;
 pub mod message;
 pub mod moment;
 pub mod notice;
 pub mod offer;
+pub mod plan;
 mod purse;
 pub mod request;
 mod ring;
 pub mod roster;
-pub mod scope;
 pub mod seal;
 pub mod subscription;
 pub mod token;
 pub mod trust;
 mod upkeep;
 mod webhook;
+
+#[cfg(test)]
+mod samples;
+
 pub use check::check;
 pub use driver::run;

@@ -1,12 +1,13 @@
 //! Actiance (Smarsh, "Vantage") XML: one `Conversation` per room and day, for archives of communications.
 //!
 //! People come and go as entries and leaves, and the two balance: whoever is there at the start of a day enters with it,
-//! whoever is there at its end leaves with it. What the format has no element for is said by the recorder, as a bot. Files
-//! are not in the archive, so their transfers are told as failed, and `warning.txt` lists them.
+//! whoever is there at its end leaves with it. What the format has no element for is said by the recorder, as a bot. The
+//! transfer of a file that the archive does not have is told as failed, and `warning.txt` lists it.
 
 use std::borrow::Cow;
 use std::io::Write;
 
+use super::kept::{self, Shelf};
 use super::rsmf::recorder;
 use super::slice::people::{mail_of, short};
 use super::slice::versions::{Update, Version, Versions};
@@ -53,8 +54,8 @@ impl Format for Actiance {
         };
         put(
             "attachment",
-            written.attachments,
-            "the archive has what was told about files, not their bytes; told as failed transfers",
+            written.unkept,
+            "the archive has what was told about these files, not their bytes; told as failed transfers",
         );
         put(
             "platform.event",
@@ -77,7 +78,7 @@ impl Format for Actiance {
                     Some(open) => open,
                     None => Room::open(slice, &mut xml, &mut warnings)?,
                 };
-                open.take(slice, &mut xml, &mut warnings)?;
+                open.take(slice, source.shelf(), &mut xml, &mut warnings)?;
                 match slice.part == slice.parts {
                     true => open.close(&mut xml)?,
                     false => room = Some(open),
@@ -179,7 +180,13 @@ impl Room {
         self.note(id, self.start, &text, xml)
     }
 
-    fn take(&mut self, slice: &Slice, xml: &mut Xml<'_>, warnings: &mut Warnings) -> Result<(), ExportError> {
+    fn take(
+        &mut self,
+        slice: &Slice,
+        shelf: &Shelf,
+        xml: &mut Xml<'_>,
+        warnings: &mut Warnings,
+    ) -> Result<(), ExportError> {
         self.end = self.end.max(slice.last_at());
         let mut versions = Versions::of(slice);
         for (index, event) in slice.events.iter().enumerate() {
@@ -188,7 +195,7 @@ impl Room {
                     for version in versions.told_by(index) {
                         self.version(&version, xml)?;
                     }
-                    self.files(event, xml, warnings)?;
+                    self.files(event, shelf, xml, warnings)?;
                 }
                 Kind::ParticipantJoined if joins(event).is_some() => {}
                 Kind::ParticipantLeft | Kind::PlatformEvent => {}
@@ -232,12 +239,25 @@ impl Room {
         message(xml, &said)
     }
 
-    fn files(&self, event: &Event, xml: &mut Xml<'_>, warnings: &mut Warnings) -> Result<(), ExportError> {
-        let Some(sent) = &event.content.message else { return Ok(()) };
+    fn files(
+        &self,
+        event: &Event,
+        shelf: &Shelf,
+        xml: &mut Xml<'_>,
+        warnings: &mut Warnings,
+    ) -> Result<(), ExportError> {
         let by = event.content.actor.as_ref().unwrap_or(&self.bot);
-        for (n, attachment) in sent.attachments.iter().enumerate() {
+        for (n, file) in event.content.files().iter().enumerate() {
+            let attachment = &file.attachment;
             let user_name = one_line(attachment.name.as_deref().unwrap_or("file without name"));
-            let name = format!("files/{}-{}", event.seq, n + 1);
+            let kept = match &attachment.sha256 {
+                Some(sha256) => shelf.size(sha256)?.map(|_| format!("{}/{sha256}", kept::FOLDER)),
+                None => None,
+            };
+            let (name, status) = match kept {
+                Some(name) => (name, "Completed"),
+                None => (format!("files/{}-{}", event.seq, n + 1), "Failed"),
+            };
             for element in ["FileTransferStarted", "FileTransferEnded"] {
                 xml.open(element, &[])?;
                 xml.leaf("LoginName", &login(by))?;
@@ -245,11 +265,13 @@ impl Room {
                 xml.leaf("UserFileName", &user_name)?;
                 xml.leaf("FileName", &name)?;
                 if element == "FileTransferEnded" {
-                    xml.leaf("Status", "Failed")?;
+                    xml.leaf("Status", status)?;
                 }
                 xml.close(element)?;
             }
-            warnings.files.add(|| format!("{name}: {}", one_line(&super::slice::plain::attached(attachment))));
+            if status == "Failed" {
+                warnings.files.add(|| format!("{name}: {}", one_line(&super::slice::plain::attached(file))));
+            }
         }
         Ok(())
     }

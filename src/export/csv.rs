@@ -147,11 +147,7 @@ fn row(event: &Event, subject: String, record: String, zone: chrono_tz::Tz) -> [
         message.map(|message| text(&message.in_reply_to)).unwrap_or_default(),
         message.map(|message| text(&message.importance)).unwrap_or_default(),
         joined(message.map(|message| message.mentions.iter().map(called).collect()).unwrap_or_default()),
-        joined(
-            message
-                .map(|message| message.attachments.iter().map(super::slice::plain::attached).collect())
-                .unwrap_or_default(),
-        ),
+        joined(content.files().iter().map(super::slice::plain::attached).collect()),
         text(&content.reaction),
         content.reason.as_ref().map(why).unwrap_or_default(),
         content.gap.as_ref().map(|gap| time(gap.from)).unwrap_or_default(),

@@ -131,8 +131,7 @@ fn tags(xml: &mut Xml<'_>, slice: &Slice) -> Result<(), ExportError> {
     let sender = slice.events.iter().find_map(|event| event.content.actor.clone());
     let from = mailbox(&sender.unwrap_or_else(|| rsmf::recorder(slice))).1;
     let to: Vec<String> = slice.acting.iter().take(500).map(|person| mailbox(person).1).collect();
-    let attachments: usize =
-        slice.events.iter().filter_map(|event| event.content.message.as_ref()).map(|m| m.attachments.len()).sum();
+    let attachments: usize = slice.events.iter().map(|event| event.content.files().len()).sum();
     xml.open("Tags", &[])?;
     for (name, value, data_type) in [
         ("#From", from, "Text"),

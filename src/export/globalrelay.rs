@@ -11,9 +11,11 @@ use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
 use sha2::{Digest, Sha256};
 
+use super::kept::{Shelf, Sizes};
+use super::mail::carried;
 use super::rsmf::{recorder, subject, unavailable};
 use super::slice::people::{mail_of, mailbox, short};
-use super::slice::plain::placeholder;
+use super::slice::plain::{carried_name, placeholder};
 use super::slice::versions::Versions;
 use super::slice::{Limits, Slice, called, each_slice, time_of, zone_of};
 use super::text::line::Lines;
@@ -49,6 +51,10 @@ impl Format for GlobalRelay {
         Container::Many
     }
 
+    fn carries_files(&self) -> bool {
+        true
+    }
+
     fn left_out(&self, written: &Written) -> Vec<LeftOut> {
         let mut left = unavailable(written);
         let mut put = |what: &str, count: u64, why: &str| {
@@ -64,9 +70,9 @@ impl Format for GlobalRelay {
     }
 
     fn write_files(&self, source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<(), ExportError> {
-        each_slice(source, zone_of(source), Limits::default(), &mut |slice| {
+        each_slice(source, zone_of(source), Limits::default().with_files(), &mut |slice| {
             let name = format!("{0}/{0}.{1}.eml", slice.room.key(), slice.label());
-            files.file(&name, &mut |out| write_slice(slice, out))?;
+            files.file(&name, &mut |out| write_slice(slice, source.shelf(), out))?;
             slice.events.iter().try_for_each(&mut *seen)
         })
     }
@@ -176,7 +182,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-fn bodies(slice: &Slice, rows: &[Row]) -> Bodies {
+fn bodies(slice: &Slice, sizes: &Sizes, rows: &[Row]) -> Bodies {
     let mut bodies = Bodies::default();
     let (first, last) = (slice.first_at(), slice.last_at());
     let title = slice.room.title();
@@ -221,14 +227,14 @@ fn bodies(slice: &Slice, rows: &[Row]) -> Bodies {
     bodies.html.push_str("</table>\n");
     bodies.heading(2, "Messages");
     bodies.html.push_str("<ul>\n");
-    messages(slice, &mut bodies);
+    messages(slice, sizes, &mut bodies);
     bodies.html.push_str("</ul>\n");
     let _ = writeln!(bodies.text, "\nExported by {PROGRAM}");
     let _ = writeln!(bodies.html, "<p>Exported by {}</p></body></html>", escaped(PROGRAM));
     bodies
 }
 
-fn messages(slice: &Slice, bodies: &mut Bodies) {
+fn messages(slice: &Slice, sizes: &Sizes, bodies: &mut Bodies) {
     let bot = recorder(slice);
     let mut versions = Versions::of(slice);
     let mut lines = Lines::default();
@@ -256,11 +262,17 @@ fn messages(slice: &Slice, bodies: &mut Bodies) {
             };
             bodies.said(&head, version.text, &mark);
         }
-        for attachment in event.content.message.iter().flat_map(|message| &message.attachments) {
+        for (file, n) in event.content.files().iter().zip(1..) {
             let by = event.content.actor.as_ref().unwrap_or(&bot);
-            let name = attachment.name.as_deref().unwrap_or("without name");
+            let name = file.attachment.name.as_deref().unwrap_or("without name");
             let head = format!("event-{} {} {}", event.seq, time_of(event), called(by));
-            bodies.said(&head, &format!("Uploaded file {}", one_line(name)), " [not in the archive]");
+            let is_here = file.attachment.sha256.as_ref().is_some_and(|sha256| sizes.contains_key(sha256));
+            let mark = match (is_here, file.reason) {
+                (true, _) => format!(" [{}]", carried_name(event, n, &file.attachment)),
+                (false, Some(reason)) => format!(" [not in the archive: {}]", one_line(reason)),
+                (false, None) => " [not in the archive]".to_owned(),
+            };
+            bodies.said(&head, &format!("Uploaded file {}", one_line(name)), &mark);
         }
     }
 }
@@ -268,10 +280,10 @@ fn messages(slice: &Slice, bodies: &mut Bodies) {
 /// A slice as a mail message.
 ///
 /// # Errors
-/// The output cannot be written.
-pub fn write_slice(slice: &Slice, out: &mut dyn Write) -> Result<(), ExportError> {
+/// The output cannot be written, or a kept file not be read.
+pub fn write_slice(slice: &Slice, shelf: &Shelf, out: &mut dyn Write) -> Result<(), ExportError> {
     let rows = rows(slice);
-    let bodies = bodies(slice, &rows);
+    let bodies = bodies(slice, &shelf.sizes(&slice.events)?, &rows);
     let hash = hex(&Sha256::digest(bodies.html.as_bytes())[..16]);
     let mut to: Vec<(String, String)> = Vec::new();
     for row in &rows {
@@ -309,9 +321,12 @@ pub fn write_slice(slice: &Slice, out: &mut dyn Write) -> Result<(), ExportError
     let forms = vec![MimePart::new("text/plain", bodies.text), MimePart::new("text/html", bodies.html)];
     let mut parts = vec![MimePart::new(alternative, forms)];
     for event in &slice.events {
-        for (n, attachment) in event.content.message.iter().flat_map(|message| &message.attachments).enumerate() {
-            let name = format!("attachment-{}-{}.txt", event.seq, n + 1);
-            parts.push(MimePart::new("text/plain", placeholder(attachment)).attachment(name));
+        for (file, n) in event.content.files().iter().zip(1..) {
+            parts.push(match carried(event, file, n, shelf)? {
+                Some(part) => part,
+                None => MimePart::new("text/plain", placeholder(file))
+                    .attachment(format!("attachment-{}-{n}.txt", event.seq)),
+            });
         }
     }
     let mixed = ContentType::new("multipart/mixed").attribute("boundary", format!("greffier-m-{hash}"));

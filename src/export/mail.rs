@@ -14,13 +14,14 @@ use mail_builder::mime::MimePart;
 use sha2::{Digest, Sha256};
 
 use super::html::{front_of, page};
+use super::kept::Shelf;
 use super::rsmf::{recorder, subject};
 use super::slice::people::{mailbox, short};
 use super::slice::{Limits, Slice, Slices, plain};
 use super::{Container, ExportError, Files, Format, LeftOut, PROGRAM, Seen, Source, Written};
 use crate::harmless::one_line;
 use crate::integrity::hex;
-use crate::model::{ConversationId, Kind};
+use crate::model::{ConversationId, Event, FileOf, Kind};
 
 /// The format `eml`.
 pub struct Eml;
@@ -54,6 +55,10 @@ impl Format for Eml {
         Container::Many
     }
 
+    fn carries_files(&self) -> bool {
+        true
+    }
+
     fn left_out(&self, written: &Written) -> Vec<LeftOut> {
         left_out(written)
     }
@@ -81,6 +86,10 @@ impl Format for Mbox {
 
     fn about(&self) -> &'static str {
         "the mail messages of eml in one mailbox file (mboxrd), for mail programs"
+    }
+
+    fn carries_files(&self) -> bool {
+        true
     }
 
     fn left_out(&self, written: &Written) -> Vec<LeftOut> {
@@ -118,7 +127,7 @@ type Taking<'t> = dyn FnMut(&Slice, &[u8]) -> Result<(), ExportError> + 't;
 
 /// Makes the messages one by one.
 fn each_message(source: &Source<'_>, seen: &mut Seen<'_>, take: &mut Taking<'_>) -> Result<(), ExportError> {
-    let limits = Limits { events: 5_000, bytes: 4 << 20 };
+    let limits = Limits { events: 5_000, bytes: 4 << 20, files: None }.with_files();
     let mut thread = |id: Option<ConversationId>| {
         let mut before: Option<(String, String)> = None;
         for slice in Slices::new(source, id.clone(), source.zone(), limits)? {
@@ -186,6 +195,42 @@ fn message(source: &Source<'_>, slice: &Slice, before: Option<&(String, String)>
     header("X-Greffier-Gaps", slice.room.gaps.len().to_string());
     header("Auto-Submitted", "auto-generated".into());
     let parts = vec![MimePart::new("text/plain", text), MimePart::new("text/html", html)];
-    let alternative = ContentType::new("multipart/alternative").attribute("boundary", boundary);
-    message.body(MimePart::new(alternative, parts)).write_to_vec().map_err(ExportError::output)
+    let alternative = ContentType::new("multipart/alternative").attribute("boundary", boundary.clone());
+    let words = MimePart::new(alternative, parts);
+    let mut files = Vec::new();
+    for event in &slice.events {
+        for (file, n) in event.content.files().iter().zip(1..) {
+            files.extend(carried(event, file, n, source.shelf())?);
+        }
+    }
+    let body = match files.is_empty() {
+        true => words,
+        false => {
+            let mixed = ContentType::new("multipart/mixed").attribute("boundary", format!("{boundary}_m"));
+            MimePart::new(mixed, std::iter::once(words).chain(files).collect::<Vec<_>>())
+        }
+    };
+    message.body(body).write_to_vec().map_err(ExportError::output)
+}
+
+/// The n-th file of an event (from 1) as a part of a mail message; `None` if an export cannot have it.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub(super) fn carried(
+    event: &Event,
+    file: &FileOf<'_>,
+    n: usize,
+    shelf: &Shelf,
+) -> Result<Option<MimePart<'static>>, ExportError> {
+    let Some(bytes) = shelf.bytes(&file.attachment)? else { return Ok(None) };
+    // What was told goes on only if it has the form of a media type; a header has no room for anything else.
+    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let told = file.attachment.media_type.as_deref().filter(|told| told.len() <= 100);
+    let told = told.filter(|told| told.split_once('/').is_some_and(|(kind, of)| part(kind) && part(of)));
+    // Parts of mail may not be encoded as others are, so what was mail itself is only bytes here.
+    let told = told.filter(|told| !told.starts_with("message/") && !told.starts_with("multipart/"));
+    let media_type = told.unwrap_or("application/octet-stream").to_owned();
+    let name = plain::carried_name(event, n, &file.attachment);
+    Ok(Some(MimePart::new(media_type, bytes).attachment(name)))
 }

@@ -71,11 +71,19 @@ pub(super) fn left_out(source: &Source<'_>, format: &dyn Format, written: &Writt
         });
     }
     // Many formats say themselves what they put in the place of files.
-    if written.attachments > 0 && !left_out.iter().any(|told| told.what == "attachment") {
+    if written.unkept > 0 && !left_out.iter().any(|told| told.what == "attachment") {
         left_out.push(LeftOut {
             what: "attachment".into(),
-            count: written.attachments,
+            count: written.unkept,
             why: "the archive holds what was told about these files (name, type, size), not their bytes".into(),
+        });
+    }
+    if written.lost > 0 {
+        left_out.push(LeftOut {
+            what: "attachment that was lost".into(),
+            count: written.lost,
+            why: "its file is missing in the archive or not what was kept; run `greffier verify`, look for it in a backup"
+                .into(),
         });
     }
     left_out

@@ -55,9 +55,11 @@ pub fn id_of(place: usize) -> String {
 pub fn write(source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<Written, ExportError> {
     let mut written = Written::default();
     let custodian = source.selection().participant.as_deref();
-    each_slice(source, zone_of(source), Limits::default(), &mut |slice| {
+    each_slice(source, zone_of(source), Limits::default().with_files(), &mut |slice| {
         let id = id_of(written.documents.len());
-        let native = summed(files, &format!("NATIVE/{id}.rsmf"), &mut |out| rsmf::write_slice(slice, custodian, out))?;
+        let native = summed(files, &format!("NATIVE/{id}.rsmf"), &mut |out| {
+            rsmf::write_slice(slice, custodian, source.shelf(), out)
+        })?;
         let text = plain::transcript(slice);
         let text = summed(files, &format!("TEXT/{id}.txt"), &mut |out| {
             out.write_all(text.as_bytes()).map_err(ExportError::output)
@@ -84,7 +86,7 @@ pub fn again(
     take: &mut dyn FnMut(&str, &Document, &Slice) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let mut place = 0;
-    each_slice(source, zone_of(source), Limits::default(), &mut |slice| {
+    each_slice(source, zone_of(source), Limits::default().with_files(), &mut |slice| {
         let document = written.documents.get(place).ok_or_else(|| {
             ExportError::output(io::Error::other("the archive changed between the files and their load file"))
         })?;

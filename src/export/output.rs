@@ -11,7 +11,7 @@ use zip::ZipWriter;
 use super::files::{Bare, Folder, Packing, Place, Zipped, with_suffix};
 use super::manifest::{self, Trust};
 use super::proofs::Proofs;
-use super::{Container, ExportError, Format, Source, Written, readme};
+use super::{Container, ExportError, Format, Source, Written, kept, readme};
 use crate::model::Timestamp;
 
 /// Who makes an export, when, and with what: the only part of an export that is not decided by the log.
@@ -117,7 +117,9 @@ impl Output {
             Target::File(path) => {
                 let only = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 let companions = Companion::ALL.map(|c| path.with_file_name(c.name(Some(&only))));
-                std::iter::once(path.clone()).chain(companions).collect()
+                // Drafts alone are what an earlier run left.
+                let beside = Some(files_beside(path)).filter(|folder| !has_only_drafts(folder));
+                std::iter::once(path.clone()).chain(companions).chain(beside).collect()
             }
             Target::Zip(path) => vec![path.clone()],
             Target::Folder(path) => {
@@ -155,6 +157,7 @@ impl Output {
                     for whole in std::iter::once(&path).chain(&companions) {
                         let _ = fs::remove_file(with_suffix(whole, DRAFTS));
                     }
+                    let _ = remove_drafts(&files_beside(&path));
                 }
                 Target::Zip(path) => drop(fs::remove_file(with_suffix(&path, DRAFTS))),
                 Target::Folder(path) => {
@@ -247,6 +250,8 @@ impl Drafts<'_> {
                 {
                     remove(&with_suffix(&whole, DRAFTS))?;
                 }
+                let beside = files_beside(path);
+                remove_drafts(&beside).map_err(io("remove drafts in", &beside))?;
                 let mut folder = Folder { dir, suffix: DRAFTS, made: &mut self.files, stopped: self.stopped };
                 package(source, format, &mut folder, Some(only), made, progress)
             }
@@ -292,9 +297,19 @@ impl Drafts<'_> {
                 let drafts = path.join(DRAFTS);
                 fs::remove_dir(&drafts)
                     .map_err(|source| ExportError::Io { doing: format!("remove {}", drafts.display()), source })?;
+                let below = path.join(kept::FOLDER);
+                if below.is_dir() {
+                    sync_folder(&below)?
+                };
                 sync_folder(path)
             }
-            Target::File(path) | Target::Zip(path) => sync_folder(path.parent().unwrap_or(Path::new(""))),
+            Target::File(path) | Target::Zip(path) => {
+                let beside = files_beside(path);
+                if beside.is_dir() {
+                    sync_folder(&beside)?
+                };
+                sync_folder(path.parent().unwrap_or(Path::new("")))
+            }
         }
     }
 
@@ -337,6 +352,8 @@ impl Drafts<'_> {
                     let _ = fs::remove_file(part);
                     let _ = fs::remove_file(part.with_extension(""));
                 }
+                // Only if nothing is in it.
+                let _ = fs::remove_dir(files_beside(path));
                 if self.lock.is_some() {
                     let _ = fs::remove_file(with_suffix(path, DRAFTS));
                 }
@@ -364,6 +381,40 @@ fn remove(path: &Path) -> Result<(), ExportError> {
     }
 }
 
+/// The folder with the kept files that stands beside the one file of an export.
+fn files_beside(path: &Path) -> PathBuf {
+    with_suffix(path, &format!(".{}", kept::FOLDER))
+}
+
+fn is_draft(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(DRAFTS.as_bytes()))
+}
+
+/// Whether there is nothing at this place but a folder of drafts, or nothing at all.
+fn has_only_drafts(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.into_iter().all(|entry| entry.is_ok_and(|entry| is_draft(&entry.path()))),
+        Err(_) => folder.symlink_metadata().is_err(),
+    }
+}
+
+/// Removes drafts, and their folder if nothing else is in it.
+fn remove_drafts(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if is_draft(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    let _ = fs::remove_dir(folder);
+    Ok(())
+}
+
 fn sync_folder(dir: &Path) -> Result<(), ExportError> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)
@@ -386,6 +437,17 @@ fn package(
     let mut packing = Packing { place, only: only.clone(), entries: Vec::new(), left_out: Vec::new() };
     let mut written = counted(source, progress, &mut |seen| format.write_files(source, &mut packing, seen))?;
     written.left_out = std::mem::take(&mut packing.left_out);
+    let folder = only.as_ref().map_or_else(|| kept::FOLDER.to_owned(), |only| format!("{only}.{}", kept::FOLDER));
+    for sha256 in &written.kept {
+        if source.shelf().size(sha256)?.is_none() {
+            written.lost += 1;
+        } else if !format.carries_files() {
+            packing.put(&format!("{folder}/{sha256}"), &mut |out| match source.shelf().copy(sha256, out)? {
+                true => Ok(()),
+                false => Err(ExportError::output(io::Error::other("an attachment went during the export"))),
+            })?;
+        }
+    }
     packing.put(&name(Companion::Proofs), &mut |out| {
         let mut proofs = Proofs::new(source.reader(), format.provable())?;
         written.seqs.iter().try_for_each(|seq| proofs.write(seq, trust.size(), out))

@@ -66,6 +66,17 @@ fn text(
     if content.len() > NAMED {
         put(&format!("  and {} more, all listed in {manifest}", content.len() - NAMED));
     }
+    if !written.kept.is_empty() {
+        put(match format.carries_files() {
+            true => {
+                "Files that people sent are carried in these files; their names hold the place in the log and a number."
+            }
+            false => {
+                "Files that people sent are in the folder \"attachments\", each called by its SHA-256, which the events name."
+            }
+        });
+        put("They are what people sent: open them with the care that any file from a stranger deserves.");
+    }
     put(&format!(
         "  {manifest}  what was asked for, counts, SHA-256 of each file, coverage, gaps, the signed checkpoint"
     ));

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use super::kept::Shelf;
 use super::slice::people::{listed, mail_of, mailbox, short};
 use super::slice::zone_of;
 use super::slice::{Limits, Slice, called, each_slice, plain};
@@ -36,9 +37,15 @@ const HEADER: usize = 250;
 /// A slice as an RSMF file; `custodian` is the address of the person it is produced for, if one is.
 ///
 /// # Errors
-/// The ZIP archive cannot be made.
-pub fn write_slice(slice: &Slice, custodian: Option<&str>, out: &mut dyn Write) -> Result<(), ExportError> {
-    let told = tell(slice);
+/// The ZIP archive cannot be made, or a kept file not be read.
+pub fn write_slice(
+    slice: &Slice,
+    custodian: Option<&str>,
+    shelf: &Shelf,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
+    let sizes = shelf.sizes(&slice.events)?;
+    let told = tell(slice, &sizes);
     let body = plain::transcript(slice);
     let boundary = format!("greffier-{}", hex(&Sha256::digest(body.as_bytes())[..16]));
     let first = slice.first_at();
@@ -48,7 +55,7 @@ pub fn write_slice(slice: &Slice, custodian: Option<&str>, out: &mut dyn Write) 
     let sender = slice.events.iter().find_map(|event| event.content.actor.clone());
     let custodian = custodian.and_then(|id| told.people.place(id));
     let who = custodian.map(|place| told.people.list[place].clone());
-    let zip = zipped(told, slice, custodian)?;
+    let zip = zipped(told, slice, custodian, shelf)?;
 
     let mut message = MessageBuilder::new();
     let to: Vec<(String, String)> = everybody.iter().take(MOST_ADDRESSES).map(mailbox).collect();
@@ -115,7 +122,7 @@ pub fn recorder(slice: &Slice) -> Person {
     Person { id: format!("recorder:{connector}"), name: Some(format!("Recorder ({})", one_line(connector))) }
 }
 
-fn zipped(told: Told<'_>, slice: &Slice, custodian: Option<usize>) -> Result<Vec<u8>, ExportError> {
+fn zipped(told: Told<'_>, slice: &Slice, custodian: Option<usize>, shelf: &Shelf) -> Result<Vec<u8>, ExportError> {
     let (files, manifest) = manifest_of(told, slice, custodian);
     let error = |error: zip::result::ZipError| ExportError::output(std::io::Error::other(error));
     let options = SimpleFileOptions::default()
@@ -129,7 +136,16 @@ fn zipped(told: Told<'_>, slice: &Slice, custodian: Option<usize>) -> Result<Vec
         .map_err(|error| ExportError::output(error.into()))?;
     for file in files {
         zip.start_file(file.name, options).map_err(error)?;
-        zip.write_all(&file.bytes).map_err(ExportError::output)?;
+        match file.body {
+            events::Body::Told(text) => zip.write_all(text.as_bytes()).map_err(ExportError::output)?,
+            // Its size stands in the manifest already, so it must not have gone meanwhile.
+            events::Body::Kept(sha256) => match shelf.copy(&sha256, &mut zip)? {
+                true => {}
+                false => {
+                    return Err(ExportError::output(std::io::Error::other("an attachment went during the export")));
+                }
+            },
+        }
     }
     Ok(zip.finish().map_err(error)?.into_inner())
 }
@@ -223,6 +239,10 @@ impl Format for Rsmf {
         Container::Many
     }
 
+    fn carries_files(&self) -> bool {
+        true
+    }
+
     fn left_out(&self, written: &Written) -> Vec<LeftOut> {
         let mut left = unavailable(written);
         if written.html > 0 {
@@ -234,18 +254,17 @@ impl Format for Rsmf {
 
     fn write_files(&self, source: &Source<'_>, files: &mut dyn Files, seen: &mut Seen<'_>) -> Result<(), ExportError> {
         let custodian = source.selection().participant.as_deref();
-        each_slice(source, zone_of(source), Limits::default(), &mut |slice| {
+        each_slice(source, zone_of(source), Limits::default().with_files(), &mut |slice| {
             let name = format!("{0}/{0}.{1}.rsmf", slice.room.key(), slice.label());
-            files.file(&name, &mut |out| write_slice(slice, custodian, out))?;
+            files.file(&name, &mut |out| write_slice(slice, custodian, source.shelf(), out))?;
             slice.events.iter().try_for_each(&mut *seen)
         })
     }
 }
 
-/// What every format of this kind leaves out: the bytes of files, which the archive does not have.
+/// What every format of this kind leaves out: the bytes of files that the archive does not have.
 pub fn unavailable(written: &Written) -> Vec<LeftOut> {
-    let count = written.attachments;
-    let why =
-        "the archive has what was told about files, not their bytes; a text with what was told stands in their place";
+    let count = written.unkept;
+    let why = "the archive has what was told about these files, not their bytes; a text with what was told stands in their place";
     if count == 0 { Vec::new() } else { vec![LeftOut { what: "attachment".into(), count, why: why.into() }] }
 }

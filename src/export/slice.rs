@@ -40,11 +40,20 @@ pub struct Limits {
     pub events: usize,
     /// Bytes of text, by estimate. One event alone may exceed it.
     pub bytes: usize,
+    /// Bytes of kept files, for formats that carry them; `None` = they are not counted. One event alone may exceed it.
+    pub files: Option<u64>,
+}
+
+impl Limits {
+    /// Of a format that carries kept files, which are in memory while a slice is written.
+    pub fn with_files(self) -> Limits {
+        Limits { files: Some(32 << 20), ..self }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { events: 10_000, bytes: 8 << 20 }
+        Limits { events: 10_000, bytes: 8 << 20, files: None }
     }
 }
 
@@ -265,12 +274,12 @@ impl<'s> Slices<'s> {
             Some(current) if time_of(&first) < current.day.to => current.day,
             _ => Day::of(time_of(&first), self.zone),
         };
-        let mut part = Part::new(self.limits);
-        part.fits(&first);
+        let mut part = Part::new(self.source, self.limits);
+        part.fits(&first)?;
         let mut events = vec![first];
         loop {
             let Some(event) = self.walk.next()? else { break };
-            if time_of(&event) >= day.to || !part.fits(&event) {
+            if time_of(&event) >= day.to || !part.fits(&event)? {
                 self.ahead = Some(event);
                 break;
             }
@@ -309,13 +318,13 @@ impl<'s> Slices<'s> {
         let mut ahead = self.ahead.clone().filter(|event| time_of(event) < day.to);
         if ahead.is_some() {
             let mut walk = self.walk.clone();
-            let mut part = Part::new(self.limits);
+            let mut part = Part::new(self.source, self.limits);
             parts += 1;
             while let Some(event) = ahead.take() {
                 people.take(&event);
-                if !part.fits(&event) {
-                    part = Part::new(self.limits);
-                    part.fits(&event);
+                if !part.fits(&event)? {
+                    part = Part::new(self.source, self.limits);
+                    part.fits(&event)?;
                     parts += 1;
                 }
                 ahead = walk.next()?.filter(|event| time_of(event) < day.to);
@@ -372,26 +381,36 @@ impl Iterator for Slices<'_> {
 }
 
 /// Decides which event begins the next part; the same for reading and for looking ahead.
-struct Part {
+struct Part<'s> {
+    source: &'s Source<'s>,
     limits: Limits,
     events: usize,
     bytes: usize,
+    files: u64,
 }
 
-impl Part {
-    fn new(limits: Limits) -> Part {
-        Part { limits, events: 0, bytes: 0 }
+impl<'s> Part<'s> {
+    fn new(source: &'s Source<'s>, limits: Limits) -> Part<'s> {
+        Part { source, limits, events: 0, bytes: 0, files: 0 }
     }
 
     /// Takes the event if there is room for it; there always is for the first.
-    fn fits(&mut self, event: &Event) -> bool {
-        let bytes = weight(&event.content);
-        if self.events > 0 && (self.events >= self.limits.events || self.bytes + bytes > self.limits.bytes) {
-            return false;
+    fn fits(&mut self, event: &Event) -> Result<bool, ExportError> {
+        let (bytes, limits) = (weight(&event.content), self.limits);
+        let files = match (limits.files, &event.content.message) {
+            (Some(_), Some(message)) => self.source.shelf().weight(&message.attachments)?,
+            _ => 0,
+        };
+        let full = self.events >= limits.events
+            || self.bytes + bytes > limits.bytes
+            || limits.files.is_some_and(|most| self.files.saturating_add(files) > most);
+        if self.events > 0 && full {
+            return Ok(false);
         }
         self.events += 1;
         self.bytes += bytes;
-        true
+        self.files = self.files.saturating_add(files);
+        Ok(true)
     }
 }
 

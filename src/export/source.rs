@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::kept::Shelf;
 use super::{ExportError, SeqSet};
 use crate::archive::Reader;
 use crate::archive::reader::{ConversationFilter, EventPages, Order};
@@ -80,6 +81,7 @@ impl Selection {
 /// A selection of one archive, fixed at the moment it was made: events that are logged later are not part of it.
 pub struct Source<'r> {
     reader: &'r Reader,
+    shelf: Shelf,
     selection: &'r Selection,
     size: u64,
     only: Option<HashSet<ConversationId>>,
@@ -164,7 +166,7 @@ impl<'r> Source<'r> {
                 return Err(ExportError::UnknownConversation { id: id.clone() });
             }
         }
-        let mut source = Source { reader, selection, size, only: None, found: None };
+        let mut source = Source { reader, shelf: Shelf::of(reader), selection, size, only: None, found: None };
         if selection.participant.is_some() || !selection.conversations.is_empty() {
             source.only = Some(source.conversations().collect::<Result<_, _>>()?);
         }
@@ -180,6 +182,11 @@ impl<'r> Source<'r> {
     /// The archive: for what is known of conversations and people, not for events.
     pub fn reader(&self) -> &'r Reader {
         self.reader
+    }
+
+    /// The kept files.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// What was asked for.

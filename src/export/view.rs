@@ -5,12 +5,12 @@
 use chrono::Offset;
 use chrono_tz::Tz;
 
-use super::text::line::Lines;
+use super::text::line::{Lines, attached};
 use super::{ExportError, Seen, Source};
 use crate::archive::reader::{Attendance, Conversation};
 use crate::capture::coverage::Statement;
 use crate::harmless::{lines, name, one_line};
-use crate::model::{Attachment, ConversationId, Event, Gap, Kind, Message, Seq, Timestamp};
+use crate::model::{ConversationId, Event, Gap, Kind, Message, Seq, Timestamp};
 
 /// Events that are looked at together.
 const PAGE: usize = 200;
@@ -208,7 +208,7 @@ impl<'s> Story<'s> {
             later,
             answers: message.in_reply_to.as_deref().map(|id| self.lines.place_of(id)),
             text: lines(&message.text),
-            attachments: message.attachments.iter().map(attached).collect(),
+            attachments: event.content.files().iter().map(attached).collect(),
             hit,
         })));
     }
@@ -238,15 +238,6 @@ impl<'s> Story<'s> {
 fn gap_view(seq: Seq, gap: &Gap, zone: Tz) -> GapView {
     let (from, to) = (Moment::of(gap.from, zone), Moment::of(gap.to, zone));
     GapView { seq, from, to, cause: one_line(&gap.cause) }
-}
-
-fn attached(attachment: &Attachment) -> String {
-    let mut facts = Vec::new();
-    facts.extend(attachment.media_type.as_deref().map(one_line));
-    facts.extend(attachment.size.map(|bytes| format!("{bytes} bytes")));
-    facts.extend(attachment.sha256.as_deref().map(|hash| format!("sha256 {}", one_line(hash))));
-    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-    format!("{}{facts}", attachment.name.as_deref().map_or_else(|| "without name".to_owned(), name))
 }
 
 /// What stands above a conversation of the selection.

@@ -7,6 +7,7 @@ mod json;
 mod lines;
 mod package;
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -119,7 +120,7 @@ fn check(
     }
     let mut lines = Lines::new(origin, checkpoint.as_ref(), events.is_some());
     lines.check(&package, events.map(String::as_str), &proofs, report, tell)?;
-    lines.against(&manifest, report, tell);
+    lines.against(&manifest, &content.kept, report, tell);
     if events.is_none() {
         report.remarks.push(format!(
             "time, kind, conversation and place of each event were proven; that the words in the files of a {format} export \
@@ -158,6 +159,8 @@ fn text_of<'m>(object: &'m Map<String, Value>, name: &str) -> Option<&'m str> {
 struct Content {
     names: Vec<String>,
     has_proofs: bool,
+    /// SHA-256 of the kept files.
+    kept: BTreeSet<String>,
 }
 
 fn check_files(
@@ -168,7 +171,8 @@ fn check_files(
 ) -> Result<Content, ExportCheckError> {
     let listed = manifest.get("files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let (proofs, readme) = (package.companion("proofs.jsonl"), package.companion("README.txt"));
-    let mut content = Content { names: Vec::new(), has_proofs: false };
+    let folder = format!("{}/", package.companion("attachments"));
+    let mut content = Content { names: Vec::new(), has_proofs: false, kept: BTreeSet::new() };
     let mut found = package.names()?;
     if let Some(found) = &mut found {
         found.remove(manifest_name);
@@ -181,6 +185,12 @@ fn check_files(
         };
         if name == proofs {
             content.has_proofs = true;
+        } else if let Some(hash) = name.strip_prefix(&folder) {
+            // Kept files are called by their hash, which events name.
+            content.kept.insert(hash.to_owned());
+            if entry.get("sha256").and_then(Value::as_str) != Some(hash) {
+                changed(format!("{name} is not called by the hash that the manifest gives it"));
+            }
         } else if name != readme {
             content.names.push(name.to_owned());
         }
@@ -208,7 +218,7 @@ fn check_files(
             Ok(())
         })?;
     }
-    // Beside a file the manifest may list that file and what accompanies it, and nothing else.
+    // Beside a file the manifest may list that file, kept files and what accompanies them, and nothing else.
     if matches!(package, Package::File(path) if content.names.as_slice() != [path.file_name().unwrap_or_default().to_string_lossy()])
     {
         changed("the manifest lists other files".into());

@@ -1,15 +1,14 @@
 //! A scenario: the pool's manner, a cast of people, and steps in order (`docs/SCENARIOS.md`).
 
 mod options;
-mod reader;
+pub(super) mod reader;
 mod steps;
 
-use toml::Spanned;
 use toml::de::DeTable;
 
 pub use self::options::{Detour, PoolOptions, Titles};
 pub use self::reader::{Parameters, ScenarioError};
-use self::reader::{Reader, Source, nearest};
+use self::reader::{Reader, Source, read_parameters, sub_table, sub_tables};
 pub(super) use self::steps::{Act, Condition, ConditionKind, Step, Words};
 
 /// The scenarios that come with the program: name and text.
@@ -106,54 +105,6 @@ impl Scenario {
     pub fn steps(&self) -> usize {
         self.steps.len()
     }
-}
-
-fn read_parameters(source: &Source<'_>, root: &DeTable<'_>, given: &Parameters) -> Result<Parameters, ScenarioError> {
-    let mut all = Parameters::new();
-    if let Some(value) = root.get("parameters") {
-        let wrong = |at: usize| source.error(at, "[parameters] holds names with whole numbers from 0");
-        let table = value.get_ref().as_table().ok_or_else(|| wrong(value.span().start))?;
-        for (name, number) in table {
-            let parsed = number.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
-            all.insert(name.get_ref().to_string(), parsed.ok_or_else(|| wrong(number.span().start))?);
-        }
-    }
-    for (name, number) in given {
-        if !all.contains_key(name) {
-            let near = nearest(name, all.keys().map(String::as_str)).map(|n| format!("; did you mean \"{n}\"?"));
-            let message = format!("the scenario has no parameter \"{name}\"{}", near.unwrap_or_default());
-            return Err(ScenarioError { line: 1, message });
-        }
-        all.insert(name.clone(), *number);
-    }
-    Ok(all)
-}
-
-fn sub_table<'a>(
-    source: &'a Source<'a>,
-    of: &Reader<'a>,
-    key: &'static str,
-) -> Result<Option<Reader<'a>>, ScenarioError> {
-    let Some(value) = of.value(key) else { return Ok(None) };
-    let table = value.get_ref().as_table().ok_or_else(|| of.error(format!("\"{key}\" must be a table: [{key}]")))?;
-    Ok(Some(Reader::new(source, table, value.span().start, format!("[{key}]"))))
-}
-
-fn sub_tables<'a>(
-    source: &'a Source<'a>,
-    of: &Reader<'a>,
-    key: &'static str,
-    what: &str,
-) -> Result<Vec<Reader<'a>>, ScenarioError> {
-    let Some(value) = of.value(key) else { return Ok(Vec::new()) };
-    let wrong = || of.error(format!("\"{key}\" must be a list of tables: [[{key}]]"));
-    let list = value.get_ref().as_array().ok_or_else(wrong)?;
-    list.iter()
-        .map(|item: &'a Spanned<toml::de::DeValue<'a>>| {
-            let table = item.get_ref().as_table().ok_or_else(wrong)?;
-            Ok(Reader::new(source, table, item.span().start, what))
-        })
-        .collect()
 }
 
 fn read_person(reader: &Reader<'_>) -> Result<Person, ScenarioError> {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Options, Parameters, Scenario, SimulateError, SimulatedPool};
+use super::{EMBEDDED, Options, Parameters, Scenario, SimulateError, SimulatedPool};
 
 /// Reads a scenario: the name of one that comes with the program, or else a file.
 ///
@@ -13,7 +13,11 @@ pub async fn scenario(name_or_file: &str, parameters: &Parameters) -> Result<Sce
         return Ok(embedded?);
     }
     let read = tokio::fs::read_to_string(name_or_file).await;
-    let text = read.map_err(|source| SimulateError::Read { path: name_or_file.to_owned(), source })?;
+    let text = read.map_err(|source| SimulateError::Read {
+        path: name_or_file.to_owned(),
+        known: EMBEDDED.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(", "),
+        source,
+    })?;
     Ok(Scenario::parse(&text, parameters)?)
 }
 

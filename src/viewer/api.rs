@@ -69,6 +69,7 @@ fn described() -> (Router<Arc<Viewer>>, OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(events::event))
         .routes(routes!(events::proof))
+        .routes(routes!(events::attachment))
         .routes(routes!(live::live))
         .routes(routes!(search::search))
         .routes(routes!(people::people))

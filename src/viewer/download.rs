@@ -1,6 +1,7 @@
-//! Exports to take away, for pages and programs: made while they are sent, a few at a time.
+//! Exports and large files to take away, for pages and programs: made or read while they are sent, a few at a time.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,12 @@ use crate::index::{Index, IndexError, Scope};
 
 /// Exports that may be made at the same time.
 pub(super) const DOWNLOADS: usize = 4;
+
+/// Large files that may be sent at the same time: a page of pictures asks for several.
+pub(super) const FILES: usize = 8;
+
+/// How long a file waits for its turn.
+const TURN: Duration = Duration::from_secs(15);
 
 /// Bytes handed over at a time.
 const PIECE: usize = 64 * 1024;
@@ -107,6 +114,31 @@ pub(super) async fn download(viewer: &Arc<Viewer>, wanted: Wanted) -> Result<Res
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
+}
+
+/// A body that is read from a file while it is sent; `None` if too many others are being sent.
+pub(super) async fn file(viewer: &Viewer, mut file: File) -> Option<Body> {
+    let turn = tokio::time::timeout(TURN, Arc::clone(&viewer.files).acquire_owned()).await.ok()?.ok()?;
+    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(WAITING);
+    let handle = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let mut pieces = Pieces { sender: sender.clone(), handle, held: Vec::with_capacity(PIECE) };
+        let mut copy = || -> io::Result<()> {
+            let mut buffer = vec![0; PIECE];
+            loop {
+                let read = file.read(&mut buffer)?;
+                match buffer.get(..read) {
+                    Some(part) if !part.is_empty() => pieces.write_all(part)?,
+                    _ => return pieces.flush(),
+                }
+            }
+        };
+        if let Err(error) = copy() {
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    Some(Body::from_stream(ReceiverStream::new(receiver)))
 }
 
 fn source<'r>(reader: &'r Reader, wanted: &'r Wanted, index: Option<&Index>) -> Result<Source<'r>, ExportError> {

@@ -22,6 +22,11 @@ pub fn event(id: &ConversationId, seq: Seq) -> String {
     format!("/conversations/{id}?at={seq}#e{seq}")
 }
 
+/// A kept file of an event, by its number from 1.
+pub fn attachment(seq: Seq, number: usize) -> String {
+    format!("/events/{seq}/attachments/{number}")
+}
+
 /// A person.
 pub fn person(id: &str) -> String {
     format!("/people/{}", encode(id))

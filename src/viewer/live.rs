@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Viewer;
 use super::page::{Cache, PageError, Prefs, html};
+use super::pages::attachment::is_picture;
 use super::pages::transcript::{about, conversation_of, no_conversation, seq_of};
 use crate::archive::Reader;
 use crate::model::{ConversationId, Event, Seq};
@@ -177,7 +178,9 @@ fn fragment(
     zone: Tz,
 ) -> Result<Fragment, PageError> {
     let context = ask::context(reader, id, events, &|message| about(viewer, id, message))?;
-    let setting = Setting { zone, conversation: id, marks: &|_| Vec::new(), at: None, query: "" };
+    let kept = viewer.attachments();
+    let pictures = |sha256: &str| is_picture(&kept, sha256);
+    let setting = Setting { zone, conversation: id, marks: &|_| Vec::new(), at: None, query: "", pictures: &pictures };
     Ok(Fragment { days: days(events, &context, &setting) })
 }
 

@@ -1,5 +1,6 @@
 //! The pages, one file each.
 
+pub mod attachment;
 pub mod conversations;
 pub mod event;
 pub mod export;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> Router<Arc<Viewer>> {
         .merge(conversations::routes())
         .merge(transcript::routes())
         .merge(event::routes())
+        .merge(attachment::routes())
         .merge(export::routes())
         .merge(search::routes())
         .merge(people::routes())

@@ -5,7 +5,6 @@ origins: login (tokens), keys (the three sets of signing keys), graph, connector
 trusts and that only notes what it receives. Needs PyJWT and cryptography.
 """
 
-import json
 import threading
 import time
 import uuid
@@ -13,7 +12,7 @@ from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, quote_plus
 
 import tenant_chats
-from tenant_keys import Certificate, KeySet, b64url, life, wrong_with_assertion
+from tenant_keys import Certificate, KeySet, life, wrong_with_assertion
 from tenant_wire import Reply, handler_class, match, post
 
 TENANT = "1fdd12d0-4620-44ed-baec-459b611f84b2"

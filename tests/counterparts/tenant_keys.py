@@ -113,20 +113,20 @@ class Certificate:
 
 
 @functools.lru_cache(maxsize=None)
-def client_certificate():
+def client_certificate(days=400):
     """A key pair for `certificate_file` and `private_key_file`: (PEM of the certificate, PEM of the key, DER of the certificate)."""
     key = rsa_key("client")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "recorder")])
     now = datetime.datetime.now(datetime.timezone.utc)
     certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(77)
-                   .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=400)).sign(key, hashes.SHA256()))
+                   .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=days)).sign(key, hashes.SHA256()))
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return certificate.public_bytes(serialization.Encoding.PEM), private, certificate.public_bytes(serialization.Encoding.DER)
 
 
 def wrong_with_assertion(assertion, endpoint, client, used):
     """What Entra would object to, or None."""
-    der = client_certificate()[2]
+    used_der = [client_certificate(d)[2] for d in (400, 10)]
     try:
         header = jwt.get_unverified_header(assertion)
         claims = jwt.decode(assertion, rsa_key("client").public_key(), algorithms=["PS256", "RS256"], audience=endpoint, issuer=client,
@@ -135,7 +135,7 @@ def wrong_with_assertion(assertion, endpoint, client, used):
         return str(e)
     if claims["sub"] != client:
         return "sub"
-    if header.get("x5t#S256") != b64url(hashlib.sha256(der).digest()) and header.get("x5t") != b64url(hashlib.sha1(der).digest()):
+    if not any(header.get("x5t#S256") == b64url(hashlib.sha256(der).digest()) or header.get("x5t") == b64url(hashlib.sha1(der).digest()) for der in used_der):
         return "no thumbprint of the certificate"
     if claims["exp"] - time.time() > 11 * 60:
         return "lives too long"

@@ -212,7 +212,7 @@ class Run:
                 return events
             if time.monotonic() > end:
                 raise AssertionError(f"the archive never showed: {what}; it holds {[e['kind'] for e in events][-30:]}")
-            time.sleep(0.05)
+            time.sleep(0.15)
 
     def check(self, condition, text):
         if not condition and text not in self.found:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 import tenant_keys
 from tenant import BOT_SCOPE, CLIENT, GRAPH_SCOPE, PUBLISHER, SECRET, TENANT, Tenant, stamp, wrong_with_answer
 from tenant_run import fixture
-from tenant_send import ALICE, BOB, Service
+from tenant_send import ALICE, BOB, Service, person
 from tenant_wire import Reply, post
 
 
@@ -145,6 +145,41 @@ def the_documents_own_answers_pass():
     assert wrong_with_answer({"callbackUri": "https://x", "mediaConfig": {"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"}, "acceptedModalities": [], "callOptions": {}})
 
 
+def unknown_members(thing, path, found):
+    """Where the SDK's model of an object keeps what Graph does not have."""
+    if isinstance(thing, list):
+        for one in thing:
+            unknown_members(one, path, found)
+    elif hasattr(thing, "additional_data"):
+        found.update(f"{type(thing).__name__}.{name}" for name in thing.additional_data)
+        for name, value in thing.backing_store.enumerate_():
+            unknown_members(value, f"{path}.{name}", found)
+
+
+def the_graph_sdk_knows_every_member():
+    """But those that the description says stand on the wire and not in the metadata."""
+    from kiota_serialization_json.json_parse_node_factory import JsonParseNodeFactory
+    from msgraph.generated.models.call import Call
+    from msgraph.generated.models.chat import Chat
+    from msgraph.generated.models.chat_message import ChatMessage
+    from msgraph.generated.models.participant import Participant
+    tenant = Tenant()
+    try:
+        chat = tenant.chats.add("19:x@thread.v2", members=[ALICE])
+        key = tenant.chats.say(chat, ALICE, "x")["id"]
+        call = Service(tenant, "http://127.0.0.1:1").call(thread=chat.id)
+        call.state = "established"
+        docs = [(ChatMessage, tenant.chats.react(chat, key, BOB, "like")), (ChatMessage, tenant.chats.delete(chat, key)), (Chat, tenant.chats.shown(chat, True)), (Call, call.shown()), (Participant, person("p", ALICE))]
+        found = set()
+        for model, doc in docs:
+            node = JsonParseNodeFactory().get_root_parse_node("application/json", json.dumps(doc).encode())
+            unknown_members(node.get_object_value(model), "", found)
+        allowed = {"ChatMessageFromIdentitySet.conversation", "TeamworkUserIdentity.tenantId", "Call.@odata.id", "Participant.meetingRole", "Participant.publishedStates", "ParticipantInfo.platformId", "Identity.tenantId"}
+        assert found <= allowed, found - allowed
+    finally:
+        tenant.close()
+
+
 def msal_signs_in():
     import msal
     tenant = Tenant()
@@ -186,6 +221,6 @@ def msal_signs_in():
 if __name__ == "__main__":
     assert Reply(200).body == b""
     for check in (the_published_vector_is_read, tokens_pass_an_independent_check, sign_in_takes_the_secret_and_the_assertion, subscriptions_lists_and_notifications_fit_together,
-                  the_documents_own_answers_pass, msal_signs_in):
+                  the_documents_own_answers_pass, the_graph_sdk_knows_every_member, msal_signs_in):
         check()
         print("ok  ", check.__name__)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks an Actiance export without Greffier: actiance.py FOLDER TRUTH.jsonl ZONE"""
 import collections
+import hashlib
 import pathlib
 import re
 import sys
@@ -24,7 +25,7 @@ def main(folder, expected, zone):
     shown = [event for event in expected if event["kind"] != "platform.event"]
     days = collections.Counter()
     messages = collections.defaultdict(list)
-    notes, transfers = [], []
+    notes, transfers, kept_files = [], [], []
     everybody = set()
     for room in root:
         label = room.findtext("RoomID")
@@ -47,7 +48,12 @@ def main(folder, expected, zone):
         transfers += list(room.iter("FileTransferStarted"))
         ended = [element for element in room.iter("FileTransferEnded")]
         check(len(ended) == len(list(room.iter("FileTransferStarted"))), label, "file transfers without end")
-        check(all(element.findtext("Status") == "Failed" for element in ended), label, "files that we do not have")
+        kept = [element for element in ended if element.findtext("FileName").startswith("attachments/")]
+        for element in kept:
+            file = pathlib.Path(folder, element.findtext("FileName"))
+            check(hashlib.sha256(file.read_bytes()).hexdigest() == file.name, label, "a file is not called by its hash")
+        kept_files += kept
+        check(all((element.findtext("Status") == "Completed") == (element in kept) for element in ended), label, "status of files")
         days[label] += 1
     wanted_days = collections.Counter(
         f"conversation - {room}" for room, _ in {(e.get("conversation") or "no-conversation", truth.day(e, zone)) for e in expected}
@@ -89,11 +95,12 @@ def main(folder, expected, zone):
                 check("GAP" in found[0].findtext("Content"), "gap", event["seq"])
         if event["kind"] in ("participant.joined", "participant.left"):
             check(mail_or_id(event["participant"]) in everybody, "nobody entered for", event["seq"])
-    files = [a for e in expected if e["kind"].startswith("message.") for a in e["message"].get("attachments", [])]
+    files = truth.files_of(expected)
     check(len(transfers) == len(files), "file transfers", len(transfers), len(files))
     warning = pathlib.Path(folder, "warning.txt")
     check(warning.exists(), "no warning.txt")
-    check(f"Files that are not in the archive: {len(files)}\n" in warning.read_text(encoding="utf-8"), "files in warning.txt")
+    check(len(kept_files) == truth.KEPT, "files that were completed", len(kept_files))
+    check(f"Files that are not in the archive: {len(files) - truth.KEPT}\n" in warning.read_text(encoding="utf-8"), "files in warning.txt")
     check("record is incomplete" in warning.read_text(encoding="utf-8"), "coverage in warning.txt")
 
 

@@ -3,6 +3,7 @@
 import collections
 import email
 import email.policy
+import hashlib
 import html.parser
 import pathlib
 import re
@@ -55,6 +56,7 @@ class Day:
 
     def __init__(self):
         self.items, self.plain, self.rows, self.last, self.files = collections.defaultdict(list), [], [], [], 0
+        self.hashes = []
 
 
 def read(path, days):
@@ -79,6 +81,7 @@ def read(path, days):
     day.rows += rich.rows[1:]
     day.last.append(message["Date"].datetime.timestamp())
     day.files += len(list(message.iter_attachments()))
+    day.hashes += [hashlib.sha256(part.get_payload(decode=True)).hexdigest() for part in message.iter_attachments()]
 
 
 def main(folder, expected, zone):
@@ -121,7 +124,9 @@ def main(folder, expected, zone):
         for row in day.rows:
             told[row[0]] += int(row[7])
         check(+told == sent, key, "messages of people", told - sent, sent - told)
-    files = [a for e in expected if e["kind"].startswith("message.") for a in e["message"].get("attachments", [])]
+    files = truth.files_of(expected)
+    hashes = [one for day in days.values() for one in day.hashes]
+    check(sum(file.get("sha256") in hashes for file in files) == truth.KEPT, "bytes of kept files", hashes)
     check(sum(day.files for day in days.values()) == len(files), "attachments", len(files))
 
 

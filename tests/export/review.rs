@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use greffier::archive::{Archive, Reader};
 use greffier::capture::{Append, Captured, DedupeKey, Origin, Source as Connector};
 use greffier::clock::ManualClock;
 use greffier::export::{self, Made, Selection, Source, Written};
+use greffier::integrity::hex;
 use greffier::model::{
     Attachment, Content, ConversationId, Gap, Kind, Message, Participant, Person, Reason, Timestamp,
 };
+use sha2::{Digest, Sha256};
 
 /// 2026-03-28T20:00:00Z: three hours before the day that has 23 hours in Berlin.
 const T0: i64 = 1_774_728_000;
@@ -78,6 +81,24 @@ impl Cast {
         let participant =
             Participant { id: who.id.clone(), name: who.name.clone(), in_lobby, ..Participant::default() };
         self.put(kind, Content { participant: Some(participant), ..Content::default() })
+    }
+}
+
+/// A picture of one pixel.
+const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\xdac\xfc\xcf\xc0P\
+\x0f\0\x04\x85\x01\x80\x84\xa9\x8c!\0\0\0\0IEND\xaeB`\x82";
+
+/// Lines that mail must not change.
+const TEXT: &[u8] = b"From here\n.\n..\r\n--greffier\r\n\xff\x00 no line end";
+
+fn kept(name: &str, media_type: &str, bytes: &[u8]) -> Attachment {
+    Attachment {
+        name: Some(name.into()),
+        media_type: Some(media_type.into()),
+        sha256: Some(hex(&Sha256::digest(bytes))),
+        size: Some(bytes.len() as u64),
+        ..Attachment::default()
     }
 }
 
@@ -152,6 +173,11 @@ fn meeting() -> Vec<Captured> {
             id: "m4".into(),
             text: "an answer from the next day".into(),
             in_reply_to: Some("m1".into()),
+            attachments: vec![
+                kept("photo.PNG", "image/png", PNG),
+                kept("notes\r\n.txt", "text/plain; charset=utf-8", TEXT),
+                kept("lost.docx", "application/msword", b"lost"),
+            ],
             ..Message::default()
         },
     );
@@ -256,6 +282,9 @@ fn archive() -> &'static Path {
         runtime.block_on(async {
             let archive = Archive::open(dir.path(), Arc::new(ManualClock::new(at(300)))).unwrap();
             let connector = Connector { connector: "sfb".into(), platform: "ucwa".into() };
+            for bytes in [PNG, TEXT] {
+                archive.sink().keep(Bytes::from_static(bytes)).await.unwrap();
+            }
             for events in [meeting(), hostile(), loose(), crowd()] {
                 for part in events.chunks(1000) {
                     let append = Append { events: part.to_vec(), ..Append::default() };
@@ -326,7 +355,7 @@ fn compare(script: &str, before: &[&str], folder: &Path, truth: &Path) {
 fn rsmf_is_what_the_schema_wants_and_the_archive_holds() {
     let (_dir, folder, truth, written) = export("rsmf", &selection());
     compare("rsmf.py", &[&fixture("rsmf/rsmf_schema_2_0_0.json")], &folder, &truth);
-    assert_eq!(written.attachments, 2);
+    assert_eq!((written.unkept, written.kept.len(), written.lost), (2, 3, 1));
 }
 
 #[test]

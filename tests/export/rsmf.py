@@ -6,6 +6,7 @@
 """
 import email
 import email.policy
+import hashlib
 import io
 import json
 import pathlib
@@ -27,6 +28,8 @@ KNOWN = {
         "reactions", "attachments", "edits", "read_receipts", "custom",
     },
 }
+# Of every file in every ZIP that was read.
+HASHES = set()
 ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z")
 
 
@@ -90,6 +93,7 @@ def zip_is_good(data, schema):
         for event in manifest["events"]:
             for attachment in event.get("attachments", []):
                 need(archive.getinfo(attachment["id"]).file_size == attachment["size"], "size of an attachment")
+                HASHES.add(hashlib.sha256(archive.read(attachment["id"])).hexdigest())
         return manifest
 
 
@@ -260,6 +264,8 @@ def compare(schema, folder, expected, zone):
                 if event["type"] == "leave":
                     check(event["participant"] in there, label, "left without having been there:", event["id"])
                     there.discard(event["participant"])
+    here = [file.get("sha256") in HASHES for file in truth.files_of(expected)]
+    check(sum(here) == truth.KEPT, "bytes of kept files", here)
     check(set(seen) == set(wanted), "missing:", sorted(set(wanted) - set(seen))[:20])
     for key, numbers in parts.items():
         check(sorted(numbers) == [(n + 1, len(numbers)) for n in range(len(numbers))], key, "parts", numbers)

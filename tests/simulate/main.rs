@@ -7,6 +7,7 @@ mod counterpart;
 mod faults;
 mod flows;
 mod shapes;
+mod teams;
 
 use greffier::simulate::{Options, Parameters, Scenario, SimulatedPool};
 

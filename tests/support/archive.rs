@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use greffier::archive::Archive;
 use greffier::capture::{Append, Captured, DedupeKey, Origin, Recorded, Source};
 use greffier::clock::Clock;
 use greffier::model::{
     Attachment, Content, ConversationId, Gap, Kind, Message, Participant, Person, Reason, Timestamp,
 };
+use sha2::{Digest, Sha256};
 
 /// 2026-11-20T09:30:00Z.
 pub const START: i64 = 1_795_167_000_000_000;
@@ -123,6 +125,12 @@ impl Scribe {
         self.event(kind, content)
     }
 
+    /// Further facts about the event before.
+    pub fn told(&mut self, detail: serde_json::Value) -> &mut Scribe {
+        self.events.last_mut().expect("an event").content.detail = Some(detail);
+        self
+    }
+
     /// So many seconds of which nothing is known.
     pub fn gap(&mut self, seconds: i64, cause: &str) -> &mut Scribe {
         let from = at(self.seconds);
@@ -150,12 +158,25 @@ pub const LONG: usize = 700;
 /// Opens an archive in `dir` and writes the sample into it.
 pub async fn fill(dir: &std::path::Path, clock: Arc<dyn Clock>) -> (Archive, Sample) {
     let archive = Archive::open(dir, clock).expect("an archive");
+    for bytes in [TABLE, PICTURE] {
+        archive.sink().keep(Bytes::from_static(bytes)).await.expect("kept");
+    }
     let sample =
         Sample { rich: conversation(1), hostile: conversation(2), live: conversation(3), long: conversation(4) };
     for batch in [rich(&sample.rich), hostile(&sample.hostile), live(&sample.live), long(&sample.long)] {
         add(&archive, batch).await;
     }
     (archive, sample)
+}
+
+/// A table that was sent: its bytes are of no matter.
+const TABLE: &[u8] = &[7; 48_213];
+
+/// A picture that was sent.
+const PICTURE: &[u8] = include_bytes!("harbour.png");
+
+fn sha256(bytes: &[u8]) -> String {
+    greffier::integrity::hex(&Sha256::digest(bytes))
 }
 
 /// Writes one batch; what comes back tells where each event stands.
@@ -232,15 +253,25 @@ fn rich(id: &ConversationId) -> Append {
                 Attachment {
                     name: Some("harbour budget.xlsx".into()),
                     media_type: Some("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet".into()),
-                    size: Some(48_213),
-                    sha256: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
+                    size: Some(TABLE.len() as u64),
+                    sha256: Some(sha256(TABLE)),
                     url: None,
                 },
                 Attachment { name: Some("invoice\u{202e}fdp.exe".into()), ..Attachment::default() },
+                Attachment {
+                    name: Some("harbour.png".into()),
+                    media_type: Some("image/png".into()),
+                    size: Some(PICTURE.len() as u64),
+                    sha256: Some(sha256(PICTURE)),
+                    url: None,
+                },
             ],
             ..Message::default()
         },
     );
+    s.told(serde_json::json!({
+        "attachments_not_kept": [{ "name": "invoice\u{202e}fdp.exe", "reason": "the service refused it (403)" }]
+    }));
     s.wait(5).says("m8", &carol, "明天的会议改到下午三点。Könnten wir es auf Donnerstag legen? متى نبدأ العمل؟");
     s.wait(4).event(
         Kind::SharingStarted,

@@ -1,263 +1,295 @@
-//! Bot Framework activities: the second witness of chats, and the way in which somebody invites the recorder into one
-//! (digest §19).
+//! Bot Framework activities, the second witness (digest §19): what one says, as facts for the case that Graph cannot be
+//! read, and what the recorder has to do about it.
 //!
-//! A message that Graph can name is read from Graph; what stands here of it counts only if that fails. Activities have no
-//! backlog, so what they alone tell is told from here.
+//! Dedupe keys of new messages equal those of the message's first version read from Graph: the thread without
+//! `;messageid=`, and the activity's id. Edits, deletions and reactions bear the activity's time, which is not quite the
+//! message's: whoever can read the message from Graph takes it from there.
 
 use serde_json::{Value, json};
 
-use super::change::Resource;
-use super::fact::Fact;
-use super::{identity, moment};
-use crate::connector::html::{html_to_text, sanitise};
-use crate::model::{Kind, Message, Participant, Person, Timestamp};
+use crate::connector::teams::fact::Fact;
+use crate::connector::teams::identity;
+use crate::connector::teams::look::{at, bare, id, list, text, time};
+use crate::connector::teams::moment;
+use crate::model::{Content, Kind, Message, Participant, Person, Timestamp};
+
+mod said;
+
+#[cfg(test)]
+mod tests;
 
 /// What an activity is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A new message.
+pub enum What {
+    /// Somebody said something.
     Message,
-    /// A changed, restored or deleted one.
-    Changed,
-    /// The recorder was put into a chat.
+    /// A message got new words.
+    Edited,
+    /// A deleted message is back.
+    Undeleted,
+    /// A message was deleted.
+    Deleted,
+    /// Reactions to a message of ours.
+    Reaction,
+    /// The recorder was put into the conversation. Comes twice, as `installationUpdate` and as `conversationUpdate`, with
+    /// different times: whoever knows that it is installed already takes the second for the same.
     Installed,
-    /// It was taken out.
+    /// The recorder was taken out.
     Removed,
-    /// Everything else.
+    /// Others were added or removed.
+    Members,
+    /// A meeting began.
+    MeetingStarted,
+    /// A meeting ended.
+    MeetingEnded,
+    /// People joined a meeting.
+    MeetingJoined,
+    /// People left a meeting.
+    MeetingLeft,
+    /// Something that wants an answer in the response.
+    Invoke,
+    /// Somebody types.
+    Typing,
+    /// Everything else; kept as `platform.event`.
     Other,
 }
 
-/// An activity as far as it concerns a recorder.
+/// One activity, read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activity {
     /// What it is.
-    pub form: Form,
-    /// Chat or channel: `conversation.id` without `;messageid=`.
+    pub what: What,
+    /// `conversation.id` without `;messageid=…`: chat or channel. Personal chats have an id of the Bot Framework (`a:…`),
+    /// which Graph does not know. Empty if not told.
     pub thread: String,
-    /// Directory id of the team of a channel, if told.
-    pub team: Option<String>,
-    /// `activity.id`.
-    pub id: String,
-    /// The root message of a channel's thread.
+    /// `personal`, `groupChat` or `channel`, as received.
+    pub conversation_type: Option<String>,
+    /// Name of the conversation, if told.
+    pub conversation_name: Option<String>,
+    /// The message it is about: the activity's id, for reactions `replyToId`.
+    pub message: Option<String>,
+    /// Root message of the channel thread.
     pub root: Option<String>,
-    /// Where answers go, as received.
-    pub service_url: String,
-    /// `conversation.id` as received; for answers.
-    pub conversation: String,
-    /// Who acted.
-    pub actor: Option<Person>,
-    /// What Graph calls the change: `created`, `updated`, `deleted`.
-    pub change: &'static str,
-    /// What it says, if it is all that there is.
+    /// Where replies go; as received, to be checked before a token is sent there.
+    pub service_url: Option<String>,
+    /// Tenant of the conversation, lower case.
+    pub tenant: String,
+    /// Who did it.
+    pub from: Option<Person>,
+    /// Our own id in this conversation, `28:<app id>`.
+    pub bot: Option<String>,
+    /// Object id of the team (`channelData.team.aadGroupId`), for Graph.
+    pub team: Option<String>,
+    /// The platform's clock.
+    pub time: Option<Timestamp>,
+    /// `channelData.meeting.id`.
+    pub meeting: Option<String>,
+    /// Join URL of a meeting that began or ended.
+    pub join_url: Option<String>,
+    /// What it says, if nobody says it better.
     pub facts: Vec<Fact>,
 }
 
-impl Activity {
-    /// The message in Graph, and what happened to it; `None` for what is no message, or in a chat without a name there.
-    pub fn readable(&self) -> Option<(Resource, &'static str)> {
-        if !matches!(self.form, Form::Message | Form::Changed) || !self.thread.starts_with("19:") || self.id.is_empty()
-        {
-            return None;
-        }
-        let resource = match (&self.team, &self.root) {
-            (Some(team), Some(root)) => Resource::ChannelMessage {
-                team: team.clone(),
-                channel: self.thread.clone(),
-                message: root.clone(),
-                reply: (*root != self.id).then(|| self.id.clone()),
-            },
-            // A channel whose team Graph would not know by this name.
-            _ if self.thread.ends_with("@thread.tacv2") || self.thread.ends_with("@thread.skype") => return None,
-            _ => Resource::ChatMessage { chat: self.thread.clone(), message: self.id.clone() },
-        };
-        Some((resource, self.change))
-    }
-}
-
-/// Reads an activity; `tenant` is where a person without one counts to.
+/// Reads an activity. `tenant` is where people count to when nothing in the activity says.
 pub fn read(json: &Value, tenant: &str) -> Activity {
-    let at = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let conversation = at("/conversation/id").to_owned();
-    let (thread, root) = match conversation.split_once(";messageid=") {
-        Some((thread, root)) => (thread.to_owned(), Some(root.to_owned())),
-        None => (conversation.clone(), None),
+    let nothing = Value::Null;
+    let member = |key: &str| at(json, key).unwrap_or(&nothing);
+    let (conversation, channel_data) = (member("conversation"), member("channelData"));
+    let whole = text(conversation, "id").unwrap_or_default();
+    let (thread, root) = match whole.split_once(";messageid=") {
+        Some((thread, root)) => (thread, Some(root.to_owned()).filter(|root| !root.is_empty())),
+        None => (whole, None),
     };
-    let told = [at("/from/tenantId"), at("/conversation/tenantId"), at("/channelData/tenant/id"), tenant];
-    let tenant = told.into_iter().find(|tenant| !tenant.is_empty()).unwrap_or_default();
-    let actor = person(json.get("from").unwrap_or(&Value::Null), tenant);
-    let id = at("/id").to_owned();
-    let time = moment::time(at("/timestamp")).or_else(|| moment::from_id(&id));
-    let event_type = at("/channelData/eventType");
-    let kind = at("/type").to_ascii_lowercase();
-    let bot = at("/recipient/id");
-    let mentions_bot = |key: &str| {
-        let list = json.get(key).and_then(Value::as_array);
-        list.is_some_and(|list| list.iter().any(|one| one.get("id").and_then(Value::as_str) == Some(bot)))
-    };
-    let (form, change) = match (kind.as_str(), event_type.to_ascii_lowercase().as_str()) {
-        ("message", _) => (Form::Message, "created"),
-        ("messageupdate", _) => (Form::Changed, "updated"),
-        ("messagedelete", _) => (Form::Changed, "deleted"),
-        ("installationupdate", _) if at("/action").to_ascii_lowercase().starts_with("remove") => (Form::Removed, ""),
-        ("installationupdate", _) => (Form::Installed, ""),
-        ("conversationupdate", _) if mentions_bot("membersAdded") => (Form::Installed, ""),
-        ("conversationupdate", _) if mentions_bot("membersRemoved") => (Form::Removed, ""),
-        _ => (Form::Other, ""),
-    };
+    let told = text(conversation, "tenantId").or_else(|| text(at(channel_data, "tenant")?, "id"));
+    let tenant = told.unwrap_or(tenant).trim().to_lowercase();
+    let value = member("value");
     let mut activity = Activity {
-        form,
-        team: Some(at("/channelData/team/aadGroupId")).filter(|team| !team.is_empty()).map(str::to_owned),
-        root: root.clone(),
-        service_url: at("/serviceUrl").to_owned(),
-        change,
+        what: What::Other,
+        thread: thread.to_owned(),
+        conversation_type: text(conversation, "conversationType").map(str::to_owned),
+        conversation_name: text(conversation, "name").map(str::to_owned),
+        message: id(json, "id"),
+        root,
+        service_url: text(json, "serviceUrl").map(str::to_owned),
+        from: account(member("from"), &tenant),
+        bot: id(member("recipient"), "id"),
+        team: at(channel_data, "team").and_then(|team| id(team, "aadGroupId")),
+        time: time(json, "timestamp"),
+        meeting: at(channel_data, "meeting").and_then(|meeting| id(meeting, "id")).or_else(|| id(value, "Id")),
+        join_url: text(value, "JoinUrl").map(str::to_owned),
         facts: Vec::new(),
-        conversation,
-        thread,
-        actor,
-        id,
+        tenant,
     };
-    activity.facts = match (form, kind.as_str()) {
-        (Form::Message | Form::Changed, _) => vec![message(json, &activity, event_type, time)],
-        (Form::Other, "conversationupdate") => members(json, &activity, tenant, time),
-        (Form::Other, "messagereaction") => reactions(json, &activity, time),
-        (Form::Other, "event") => events(json, &activity, tenant, time),
-        _ => Vec::new(),
-    };
-    if activity.facts.is_empty() {
-        let mut fact = Fact::new(Kind::PlatformEvent, activity.key("activity", &kind, time));
-        fact.source_time = time;
-        fact.content.actor = activity.actor.clone();
-        fact.content.source_id = Some(activity.id.clone()).filter(|id| !id.is_empty());
-        fact.content.detail = Some(without_text(json));
-        activity.facts = vec![fact];
-    }
+    activity.what = what(json, &activity);
+    let facts = facts(json, &mut activity);
+    activity.facts = facts;
     activity
 }
 
-impl Activity {
-    fn key(&self, what: &str, part: &str, time: Option<Timestamp>) -> String {
-        let (thread, id) = (&self.thread, &self.id);
-        format!("{what}|{thread}|{id}|{}|{part}", time.map_or(0, Timestamp::millis))
-    }
-}
-
-fn without_text(json: &Value) -> Value {
-    let mut json = json.clone();
-    if let Some(members) = json.as_object_mut() {
-        members.remove("serviceUrl");
-    }
-    json
-}
-
-/// A person of the connector: a directory id where there is one.
-fn person(one: &Value, tenant: &str) -> Option<Person> {
-    let text = |key: &str| {
-        let found = one.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?.1;
-        found.as_str().filter(|text| !text.is_empty())
-    };
-    let name = text("name").map(str::to_owned);
-    let tenant = text("tenantId").unwrap_or(tenant);
-    match (text("aadObjectId"), text("id")) {
-        (Some(oid), _) => Some(Person { id: identity::user(oid, tenant), name }),
-        (None, Some(id)) if id.starts_with("28:") => Some(Person { id: format!("application:{}", &id[3..]), name }),
-        (None, Some(id)) => Some(Person { id: identity::contract_id("user", id, tenant), name }),
-        (None, None) => None,
-    }
-}
-
-fn message(json: &Value, activity: &Activity, event_type: &str, time: Option<Timestamp>) -> Fact {
-    let deleted = activity.change == "deleted";
-    let kind = match activity.form {
-        Form::Message => Kind::MessageSent,
-        _ if deleted => Kind::MessageDeleted,
-        _ => Kind::MessageEdited,
-    };
-    let created = moment::from_id(&activity.id).or(time);
-    let (at, part) = match kind {
-        Kind::MessageSent => (created, "sent"),
-        Kind::MessageDeleted => (time, "deleted"),
-        _ => (time, "edited"),
-    };
-    let at_ms = at.map_or(0, Timestamp::millis);
-    let mut fact = Fact::new(kind, format!("message|{}|{}|{at_ms}|{part}", activity.thread, activity.id));
-    fact.source_time = at;
-    fact.content.actor = activity.actor.clone();
-    let attachments = json.get("attachments").and_then(Value::as_array);
-    let of_kind = |wanted: &str| {
-        attachments.into_iter().flatten().find(|one| {
-            one.get("contentType").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted))
-        })
-    };
-    let html = of_kind("text/html").and_then(|one| one.get("content")).and_then(Value::as_str);
-    let bare = json.get("text").and_then(Value::as_str).unwrap_or_default();
-    let mut message = Message { id: activity.id.clone(), ..Message::default() };
-    if !deleted {
-        message.text = match html {
-            Some(html) => html_to_text(html),
-            // `<at>` marks stand in plain texts as well.
-            None => html_to_text(&bare.replace('\n', "<br>")),
-        };
-        message.text = message.text.trim_end_matches('\n').to_owned();
-        message.html = html.map(sanitise);
-    }
-    message.in_reply_to = activity.root.clone().filter(|root| *root != activity.id);
-    fact.content.message = Some(message);
-    let mut detail = json!({"told_by": "bot activity"});
-    if !event_type.is_empty() {
-        detail["eventType"] = event_type.into();
-    }
-    fact.content.detail = Some(detail);
-    fact
-}
-
-fn members(json: &Value, activity: &Activity, tenant: &str, time: Option<Timestamp>) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    for (key, kind) in [("membersAdded", Kind::ParticipantJoined), ("membersRemoved", Kind::ParticipantLeft)] {
-        for member in json.get(key).and_then(Value::as_array).into_iter().flatten() {
-            let Some(Person { id, name }) = person(member, tenant) else { continue };
-            let mut fact = Fact::new(kind, activity.key("members", &format!("{kind}|{id}"), time));
-            fact.source_time = time;
-            fact.content.actor = activity.actor.clone();
-            fact.content.participant = Some(Participant { id, name, ..Participant::default() });
-            facts.push(fact);
+fn what(json: &Value, activity: &Activity) -> What {
+    let lower = |key: &str| text(json, key).unwrap_or_default().trim().to_ascii_lowercase();
+    let event =
+        at(json, "channelData").and_then(|data| text(data, "eventType")).unwrap_or_default().to_ascii_lowercase();
+    let has_bot =
+        |key: &str| list(json, key).iter().any(|who| id(who, "id").is_some() && id(who, "id") == activity.bot);
+    match lower("type").as_str() {
+        "message" => What::Message,
+        "messageupdate" if event == "undeletemessage" => What::Undeleted,
+        "messageupdate" => What::Edited,
+        "messagedelete" => What::Deleted,
+        "messagereaction" => What::Reaction,
+        "installationupdate" => match lower("action").as_str() {
+            "add" => What::Installed,
+            "remove" => What::Removed,
+            _ => What::Other,
+        },
+        "conversationupdate" if has_bot("membersAdded") => What::Installed,
+        "conversationupdate" if has_bot("membersRemoved") => What::Removed,
+        "conversationupdate" if !list(json, "membersAdded").is_empty() || !list(json, "membersRemoved").is_empty() => {
+            What::Members
         }
+        "event" => match lower("name").rsplit('.').next().unwrap_or_default() {
+            "meetingstart" => What::MeetingStarted,
+            "meetingend" => What::MeetingEnded,
+            "meetingparticipantjoin" => What::MeetingJoined,
+            "meetingparticipantleave" => What::MeetingLeft,
+            _ => What::Other,
+        },
+        "invoke" => What::Invoke,
+        "typing" => What::Typing,
+        _ => What::Other,
     }
-    facts
 }
 
-fn reactions(json: &Value, activity: &Activity, time: Option<Timestamp>) -> Vec<Fact> {
-    let about = json.get("replyToId").and_then(Value::as_str).unwrap_or(&activity.id);
-    let mut facts = Vec::new();
-    for (key, kind) in [("reactionsAdded", Kind::ReactionAdded), ("reactionsRemoved", Kind::ReactionRemoved)] {
-        for reaction in json.get(key).and_then(Value::as_array).into_iter().flatten() {
-            let Some(name) = reaction.get("type").and_then(Value::as_str) else { continue };
-            let mut fact = Fact::new(kind, activity.key("reaction", &format!("{kind}|{name}|{about}"), time));
-            fact.source_time = time;
-            fact.content.actor = activity.actor.clone();
-            fact.content.reaction = Some(name.to_owned());
-            fact.content.message = Some(Message { id: about.to_owned(), ..Message::default() });
-            facts.push(fact);
+/// A channel account: a user by its object id, a bot as application, else by the Bot Framework's own id.
+fn account(account: &Value, tenant: &str) -> Option<Person> {
+    let name = text(account, "name").map(|name| name.trim().to_owned());
+    let tenant = text(account, "tenantId").unwrap_or(tenant);
+    if let Some(oid) = text(account, "aadObjectId").or_else(|| text(account, "objectId")) {
+        return Some(Person { id: identity::user(oid, tenant), name });
+    }
+    let own = id(account, "id")?;
+    let id = match own.strip_prefix("28:") {
+        Some(app) => format!("application:{}", app.to_lowercase()),
+        None => identity::contract_id("user", &own, tenant),
+    };
+    Some(Person { id, name })
+}
+
+fn facts(json: &Value, activity: &mut Activity) -> Vec<Fact> {
+    let thread = activity.thread.clone();
+    let ms = activity.time.map_or(0, Timestamp::millis);
+    let own = activity.message.clone().unwrap_or_default();
+    let fact = |kind: Kind, dedupe: String, content: Content| Fact {
+        kind,
+        source_time: activity.time,
+        dedupe,
+        content: Content { actor: activity.from.clone(), ..content },
+    };
+    let bare_message = |id: &str| Some(Message { id: id.to_owned(), ..Message::default() });
+    match activity.what {
+        What::Message | What::Edited | What::Undeleted if !own.is_empty() => {
+            let message = said::message(json, &own, activity.root.as_deref(), &activity.tenant);
+            let sent = moment::from_id(&own).map_or(ms, Timestamp::millis);
+            let mut detail = said::detail(json);
+            let (kind, dedupe) = match activity.what {
+                What::Message => (Kind::MessageSent, format!("message|{thread}|{own}|{sent}")),
+                What::Edited => (Kind::MessageEdited, format!("message|{thread}|{own}|{ms}")),
+                _ => {
+                    detail.insert("undeleted".into(), true.into());
+                    (Kind::MessageEdited, format!("message.restored|{thread}|{own}|{ms}"))
+                }
+            };
+            vec![fact(
+                kind,
+                dedupe,
+                Content { message: Some(message), detail: Some(detail.into()), ..Content::default() },
+            )]
         }
+        What::Deleted if !own.is_empty() => {
+            let content = Content { message: bare_message(&own), ..Content::default() };
+            vec![fact(Kind::MessageDeleted, format!("message.deleted|{thread}|{own}|{ms}"), content)]
+        }
+        What::Reaction => {
+            let about = id(json, "replyToId").unwrap_or_default();
+            let who = activity.from.as_ref().map(|who| who.id.clone()).unwrap_or_default();
+            let mut facts = Vec::new();
+            for (key, kind) in [("reactionsRemoved", Kind::ReactionRemoved), ("reactionsAdded", Kind::ReactionAdded)] {
+                for reaction in list(json, key).iter().filter_map(|reaction| text(reaction, "type")) {
+                    let dedupe = format!("{kind}|{thread}|{about}|{who}|{reaction}|{ms}");
+                    let reaction = Some(reaction.to_owned());
+                    facts.push(fact(
+                        kind,
+                        dedupe,
+                        Content { reaction, message: bare_message(&about), ..Content::default() },
+                    ));
+                }
+            }
+            activity.message = Some(about).filter(|about| !about.is_empty());
+            facts
+        }
+        What::Installed => {
+            let content = Content {
+                detail: Some(bare(json)),
+                source_id: Some(own).filter(|own| !own.is_empty()),
+                subject: activity.conversation_name.clone(),
+                ..Content::default()
+            };
+            vec![fact(Kind::InvitationReceived, format!("bot.installed|{thread}|{ms}"), content)]
+        }
+        What::Members => {
+            let mut facts = Vec::new();
+            for (key, kind) in [("membersAdded", Kind::ParticipantJoined), ("membersRemoved", Kind::ParticipantLeft)] {
+                for who in list(json, key).iter().filter_map(|who| account(who, &activity.tenant)) {
+                    let dedupe = format!("bot.{kind}|{thread}|{}|{ms}", who.id);
+                    let participant = Some(Participant { id: who.id, name: who.name, ..Participant::default() });
+                    facts.push(fact(kind, dedupe, Content { participant, ..Content::default() }));
+                }
+            }
+            facts
+        }
+        What::MeetingJoined | What::MeetingLeft => {
+            let joined = activity.what == What::MeetingJoined;
+            let kind = if joined { Kind::ParticipantJoined } else { Kind::ParticipantLeft };
+            let members = at(json, "value").map_or(&[][..], |value| list(value, "members"));
+            let mut facts: Vec<Fact> = members
+                .iter()
+                .filter_map(|member| {
+                    let who = account(at(member, "user").unwrap_or(member), &activity.tenant)?;
+                    let role = at(member, "meeting").and_then(|meeting| text(meeting, "role")).map(str::to_owned);
+                    let dedupe = format!("bot.meeting.{kind}|{thread}|{}|{ms}", who.id);
+                    let participant = Some(Participant { id: who.id, name: who.name, role, ..Participant::default() });
+                    let detail = Some(json!({"meeting": activity.meeting}));
+                    Some(fact(kind, dedupe, Content { participant, detail, ..Content::default() }))
+                })
+                .collect();
+            // Nobody's act but their own; `from` repeats one of them.
+            facts.iter_mut().for_each(|fact| fact.content.actor = None);
+            if facts.is_empty() { vec![platform(json, activity, &own)] } else { facts }
+        }
+        _ => vec![platform(json, activity, &own)],
     }
-    facts
 }
 
-fn events(json: &Value, activity: &Activity, tenant: &str, time: Option<Timestamp>) -> Vec<Fact> {
-    let name = json.get("name").and_then(Value::as_str).unwrap_or_default();
-    let kind = match name.rsplit('.').next().unwrap_or_default() {
-        "meetingParticipantJoin" => Kind::ParticipantJoined,
-        "meetingParticipantLeave" => Kind::ParticipantLeft,
-        _ => return Vec::new(),
-    };
-    let list = json.pointer("/value/members").or_else(|| json.pointer("/value/Members")).and_then(Value::as_array);
-    let one = |member: &Value| {
-        let user = member.get("user").or_else(|| member.get("User"))?;
-        let Person { id, name } = person(user, tenant)?;
-        let role = member.pointer("/meeting/role").and_then(Value::as_str).map(str::to_owned);
-        let mut fact = Fact::new(kind, activity.key("meeting", &format!("{kind}|{id}"), time));
-        fact.source_time = time;
-        fact.content.participant = Some(Participant { id, name, role, ..Participant::default() });
-        Some(fact)
-    };
-    list.into_iter().flatten().filter_map(one).collect()
+/// Everything that has no kind of its own, with words and its JSON.
+fn platform(json: &Value, activity: &Activity, own: &str) -> Fact {
+    let kind = text(json, "type").unwrap_or("activity");
+    let event = at(json, "channelData").and_then(|data| text(data, "eventType"));
+    let name = event.or_else(|| text(json, "name")).or_else(|| text(json, "action")).unwrap_or_default();
+    let ms = activity.time.map_or(0, Timestamp::millis);
+    let value = at(json, "value").unwrap_or(&Value::Null);
+    let starts = ["StartTime", "EndTime"].iter().find_map(|key| time(value, key));
+    let words = said::in_words(json, activity.what, name);
+    Fact {
+        kind: Kind::PlatformEvent,
+        source_time: starts.or(activity.time),
+        dedupe: format!("bot.{kind}|{}|{own}|{name}|{ms}", activity.thread),
+        content: Content {
+            actor: activity.from.clone(),
+            detail: Some(bare(json)),
+            message: words.map(|text| Message { id: own.to_owned(), text, ..Message::default() }),
+            subject: None,
+            ..Content::default()
+        },
+    }
 }

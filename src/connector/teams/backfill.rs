@@ -1,212 +1,282 @@
-//! Reading the past of one chat, channel or user, page by page (digest §15).
+//! Reading the past of one chat, channel or user (digest §15, traps 21, 22 and 32).
 //!
-//! Pages come newest first, and what changes while they are read moves to their front: so a run that met anything new is
-//! followed by another, from where the first began, until one meets nothing new. Each page is stored before the next is
-//! asked for; what it says is read from the archive like everything else.
+//! A run walks all pages; each page is stored before the next is asked for. While a run pages, changed messages move to the
+//! front and others shift: a run of several pages is therefore repeated until one brings nothing new, three times at most.
+//! **The checkpoint is the newest change on the first page of the last whole run**: whatever that run can have missed was
+//! changed after its first page was read, so it lies behind the checkpoint and is read next time. It is made of the
+//! service's clock alone, and comes only at the end of a whole run; a run that breaks off leaves it where it was.
+//!
+//! (Channels and users' chats are not in the order of change: there two runs that agree make the newest change they saw the
+//! checkpoint.)
+//!
+//! Channels are listed whole, with their replies: neither the list nor its delta can be asked for changed replies, and a
+//! reply does not change its root for certain. Pages that hold nothing newer than `since` are not handed on.
 
-use std::collections::HashSet;
+mod page;
+mod target;
 
-use serde_json::Value;
+use std::collections::{HashSet, VecDeque};
 
-use super::ask::{Address, Ask, Class, Method, Patience, Priority, Reply};
-use super::moment;
-use super::scope::Scope;
+pub use target::Target;
+
+use self::page::Page;
+use super::ask::{Address, Ask, Reply};
 use crate::model::Timestamp;
 
-/// Runs at most: somebody who edits without end must not keep us reading.
-const RUNS: u32 = 3;
+/// Runs of one backfill, the first included.
+pub const RUNS: u32 = 3;
+/// Pages of one run.
+const PAGES: u64 = 200_000;
+/// A page token that the service no longer knows (410) starts the run anew so many times.
+const RESTARTS: u32 = 3;
 
-/// Pages of one run at most.
-const PAGES: u32 = 100_000;
-
-/// What is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Past {
-    /// A chat.
-    Chat(String),
-    /// A channel: team, channel.
-    Channel(String, String),
-    /// The chats of a user, by export.
-    User(String),
+/// What the machine is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Begin.
+    Start,
+    /// What came of the [`Action::Ask`].
+    Reply(Reply),
+    /// The page of the [`Action::Page`] is durable.
+    Stored,
 }
 
-/// What a backfill does next.
+/// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Asks; the answer is to be given to [`Backfill::answered`], and a page to be stored before.
+pub enum Action {
+    /// Perform this; never more than one at a time.
     Ask(Ask),
-    /// It is over.
-    Done {
-        /// Newest change that was met.
-        checkpoint: Option<Timestamp>,
-        /// Messages met, each version once.
-        messages: u64,
+    /// The body of the last reply is a page: store and read it, then say [`Input::Stored`]. `value` holds messages; with
+    /// channels each may hold `replies`.
+    Page,
+    /// Everything was read.
+    Done(Done),
+    /// The service does not let it be read: `capture.gap`. Asking again soon is pointless.
+    Refused {
+        /// 402, 403 or 404.
+        status: u16,
+        /// Status and the service's code.
+        trouble: String,
     },
-    /// The service does not let us: chat of another tenant, deleted, licence, permission.
-    Refused(String),
-    /// It did not work for the moment.
+    /// It broke off; pages so far are stored, the checkpoint stays where it was. To be tried again later.
     Failed(String),
 }
 
-/// One reading of the past.
-#[derive(Clone, Debug)]
+/// The end of a backfill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Everything changed until then has been read and stored; `None` = there was nothing, the old one stays.
+    pub checkpoint: Option<Timestamp>,
+    /// Pages handed on.
+    pub pages: u64,
+    /// Versions of messages that were newer than `since`, each counted once.
+    pub messages: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Idle,
+    Asked,
+    Storing,
+    Over,
+}
+
+/// One backfill, from its first request to its end. Keeps nothing across restarts: it is begun again from the checkpoint.
+#[derive(Debug)]
 pub struct Backfill {
-    past: Past,
+    target: Target,
     since: Option<Timestamp>,
+    until: Timestamp,
     model: String,
-    met: HashSet<String>,
+    step: Step,
+    /// The request that is out is the first of its run.
+    first: bool,
     links: HashSet<String>,
-    newest: Option<Timestamp>,
-    fresh: u64,
-    messages: u64,
-    runs: u32,
-    pages: u32,
-    /// Root messages of a channel whose replies are still to be listed.
-    roots: Vec<String>,
-    next: Option<Ask>,
-    priority: Priority,
+    /// Pages to be asked for, next first.
+    todo: VecDeque<Ask>,
+    run: u32,
+    restarts: u32,
+    /// `$orderby` and `$filter` are sent.
+    filtered: bool,
+    /// Every page so far was in descending order of change.
+    ordered: bool,
+    run_pages: u64,
+    run_new: u64,
+    top: Option<Timestamp>,
+    greatest: Option<Timestamp>,
+    seen: HashSet<u64>,
+    pages: u64,
 }
 
 impl Backfill {
-    /// Reads what changed after `since`; everything without it. `model` as configured, for exports.
-    pub fn new(past: Past, since: Option<Timestamp>, model: &str, priority: Priority) -> Backfill {
-        let mut backfill = Backfill {
-            past,
+    /// Reads what changed after `since` (`None` = everything). `until` is now: only users' chats are asked for with an upper
+    /// bound. `model` is sent with users' chats if not empty.
+    pub fn new(target: Target, since: Option<Timestamp>, until: Timestamp, model: &str) -> Self {
+        Backfill {
+            target,
             since,
+            until,
             model: model.to_owned(),
-            met: HashSet::new(),
+            step: Step::Idle,
+            first: true,
             links: HashSet::new(),
-            newest: None,
-            fresh: 0,
-            messages: 0,
-            runs: 0,
+            todo: VecDeque::new(),
+            run: 0,
+            restarts: 0,
+            filtered: true,
+            ordered: true,
+            run_pages: 0,
+            run_new: 0,
+            top: None,
+            greatest: None,
+            seen: HashSet::new(),
             pages: 0,
-            roots: Vec::new(),
-            next: None,
-            priority,
-        };
-        backfill.begin();
-        backfill
+        }
     }
 
-    fn begin(&mut self) {
-        self.fresh = 0;
+    /// What is read.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether an end has been told.
+    pub fn is_over(&self) -> bool {
+        self.step == Step::Over
+    }
+
+    /// Takes what happened; gives what is to be done. Input that does not fit the state is ignored.
+    pub fn handle(&mut self, input: Input) -> Vec<Action> {
+        match (self.step, input) {
+            (Step::Idle, Input::Start) => self.begin_run(),
+            (Step::Asked, Input::Reply(reply)) => self.replied(&reply),
+            (Step::Storing, Input::Stored) => self.go_on(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn begin_run(&mut self) -> Vec<Action> {
         self.links.clear();
-        let path = match &self.past {
-            // The filter works only together with ordering by the same property, and that only downwards (trap 21).
-            Past::Chat(chat) => {
-                let mut path = format!("{}?$top=50&$orderby=lastModifiedDateTime%20desc", Scope::path(chat, None));
-                if let Some(since) = self.since {
-                    path.push_str(&format!("&$filter=lastModifiedDateTime%20gt%20{}", since.rfc3339()));
-                }
-                path
-            }
-            Past::Channel(team, channel) => {
-                format!("{}?$top=50&$expand=replies", Scope::path(channel, Some(team)))
-            }
-            Past::User(user) => {
-                let mut path = format!("/users/{}/chats/getAllMessages?$top=50", super::ask::encoded(user));
-                if !self.model.is_empty() {
-                    path.push_str(&format!("&model={}", self.model));
-                }
-                if let Some(since) = self.since {
-                    path.push_str(&format!("&$filter=lastModifiedDateTime%20gt%20{}", since.rfc3339()));
-                }
-                path
-            }
-        };
-        self.next = Some(self.ask(Address::Graph(path)));
+        self.run_pages = 0;
+        self.run_new = 0;
+        self.top = None;
+        self.ordered = true;
+        self.first = true;
+        self.todo = VecDeque::from([self.target.first(self.since, self.until, &self.model, self.filtered)]);
+        self.go_on()
     }
 
-    fn ask(&self, address: Address) -> Ask {
-        let (class, thread) = match &self.past {
-            Past::Chat(chat) => (Class::ChatMessages, Some(chat.clone())),
-            Past::Channel(_, channel) => (Class::ChannelMessages, Some(channel.clone())),
-            Past::User(_) => (Class::Export, None),
-        };
-        Ask {
-            method: Method::Get,
-            address,
-            body: None,
-            priority: self.priority,
-            class,
-            thread,
-            patience: Patience::Tries(6),
+    fn go_on(&mut self) -> Vec<Action> {
+        match self.todo.pop_front() {
+            Some(ask) => {
+                self.step = Step::Asked;
+                vec![Action::Ask(ask)]
+            }
+            None => self.run_over(),
         }
     }
 
-    /// What to do.
-    pub fn step(&mut self) -> Step {
-        match self.next.take() {
-            Some(ask) => Step::Ask(ask),
-            None => Step::Done { checkpoint: self.newest, messages: self.messages },
+    fn run_over(&mut self) -> Vec<Action> {
+        self.run += 1;
+        // One answer shows one moment: nothing can have shifted.
+        let settled = self.run_pages <= 1 || (self.run > 1 && self.run_new == 0);
+        if !settled && self.run < RUNS {
+            return self.begin_run();
         }
+        let checkpoint = match self.target {
+            // Its order is not promised, so an unsettled reading proves nothing.
+            Target::User { .. } if !settled => None,
+            Target::User { .. } => self.greatest.map(|greatest| greatest.min(self.until)),
+            // Channels are not in the order of change. What the last two runs agree on was there before the last began.
+            Target::Channel { .. } if settled => self.greatest,
+            _ => self.top,
+        };
+        self.step = Step::Over;
+        vec![Action::Done(Done { checkpoint, pages: self.pages, messages: self.seen.len() as u64 })]
     }
 
-    /// Takes an answer; a page among them must be stored by now. Ends with a step if there is nothing to be asked.
-    pub fn answered(&mut self, reply: &Reply) -> Option<Step> {
+    fn replied(&mut self, reply: &Reply) -> Vec<Action> {
+        let first = std::mem::take(&mut self.first);
         if !reply.is_success() {
-            let trouble = reply.trouble();
-            return Some(match reply.status() {
-                401..=404 | 410 => Step::Refused(trouble),
-                _ => Step::Failed(trouble),
-            });
+            return self.unread(reply, first);
+        }
+        let Some(page) = Page::read(&reply.json(), &self.target) else {
+            return self.fail("the answer is not a list of messages".into());
+        };
+        self.run_pages += 1;
+        if self.run_pages > PAGES {
+            return self.fail("there are more pages than there can be".into());
+        }
+        let since = self.since;
+        let newer = |item: &&page::Item| since.is_none_or(|since| item.changed.is_none_or(|changed| changed > since));
+        let fresh: Vec<&page::Item> = page.items.iter().filter(newer).collect();
+        for item in &fresh {
+            self.greatest = self.greatest.max(item.changed);
+            if self.seen.insert(item.fingerprint) {
+                self.run_new += 1;
+            }
+        }
+        self.ordered &= page.descending;
+        if first || (self.top.is_none() && self.ordered) {
+            self.top = page.items.iter().filter_map(|item| item.changed).max();
+        }
+        // The service may ignore the filter (trap 21): older and older pages end the run, if they come in that order.
+        let all_old = fresh.is_empty() && !page.items.is_empty();
+        let sorted_by_change = self.ordered && self.filtered && matches!(self.target, Target::Chat { .. });
+        if let Some(next) = page.next
+            && !(all_old && sorted_by_change)
+            && let Err(trouble) = self.follow(next)
+        {
+            return self.fail(trouble);
+        }
+        for next in page.replies {
+            match next {
+                page::Replies::Link(link) => {
+                    if let Err(trouble) = self.follow(link) {
+                        return self.fail(trouble);
+                    }
+                }
+                page::Replies::Of(root) => self.todo.extend(self.target.replies(&root)),
+            }
+        }
+        if fresh.is_empty() {
+            return self.go_on();
         }
         self.pages += 1;
-        let page = reply.json();
-        let mut older = true;
-        for message in page.get("value").and_then(Value::as_array).into_iter().flatten() {
-            older &= self.meet(message);
-            for reply in message.get("replies").and_then(Value::as_array).into_iter().flatten() {
-                older &= self.meet(reply);
-            }
-            // Replies beyond those expanded are listed on their own.
-            if message.get("replies@odata.nextLink").is_some()
-                && let Some(id) = message.get("id").and_then(Value::as_str)
-            {
-                self.roots.push(id.to_owned());
-            }
-        }
-        let has_items = page.get("value").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-        let link = page.get("@odata.nextLink").and_then(Value::as_str);
-        // Newest first: a page that is older than what is wanted is the last. Channels are ordered by their threads.
-        let enough = matches!(self.past, Past::Chat(_)) && self.since.is_some() && has_items && older;
-        match link.filter(|_| !enough && self.pages < PAGES) {
-            // An empty page with a link is legal; the same link twice is a circle.
-            Some(link) if self.links.insert(link.to_owned()) => {
-                self.next = Some(self.ask(Address::Link(link.to_owned())));
-            }
-            _ => self.turn(),
-        }
-        None
+        self.step = Step::Storing;
+        vec![Action::Page]
     }
 
-    fn turn(&mut self) {
-        if let (Some(root), Past::Channel(team, channel)) = (self.roots.pop(), &self.past) {
-            let path = format!("{}/{}/replies?$top=50", Scope::path(channel, Some(team)), super::ask::encoded(&root));
-            self.next = Some(self.ask(Address::Graph(path)));
-            return;
+    /// Queues a link; refuses one that was followed in this run already.
+    fn follow(&mut self, link: String) -> Result<(), String> {
+        if !self.links.insert(link.clone()) {
+            return Err("the pages run in a circle".into());
         }
-        self.runs += 1;
-        // A channel is not read in order of change, and is compared every night.
-        let again = self.fresh > 0 && self.pages > self.runs && self.runs < RUNS && matches!(self.past, Past::Chat(_));
-        if again {
-            // What moved while we read is at the front now.
-            self.since = self.since.max(self.newest.map(|at| Timestamp(at.micros() - 300_000_000)));
-            self.begin();
+        self.todo.push_back(self.target.ask(Address::Link(link)));
+        Ok(())
+    }
+
+    fn unread(&mut self, reply: &Reply, first: bool) -> Vec<Action> {
+        match reply.status() {
+            // Some clouds do not take the order (digest §3): then everything is read.
+            400 | 501 if first && self.filtered && self.target.is_plain_without_filter() => {
+                self.filtered = false;
+                self.begin_run()
+            }
+            410 if !first && self.restarts < RESTARTS => {
+                self.restarts += 1;
+                self.begin_run()
+            }
+            status @ (402..=404) => {
+                self.step = Step::Over;
+                vec![Action::Refused { status, trouble: reply.trouble() }]
+            }
+            _ => self.fail(reply.trouble()),
         }
     }
 
-    /// Notes a message; whether it is older than what is wanted.
-    fn meet(&mut self, message: &Value) -> bool {
-        let text = |key: &str| message.get(key).and_then(Value::as_str).unwrap_or_default();
-        let modified = moment::time(text("lastModifiedDateTime")).or_else(|| moment::from_id(text("etag")));
-        if self.met.insert(format!("{}|{}|{:?}", text("id"), text("etag"), modified)) {
-            self.fresh += 1;
-            self.messages += 1;
-        }
-        self.newest = self.newest.max(modified);
-        matches!((modified, self.since), (Some(modified), Some(since)) if modified <= since)
+    fn fail(&mut self, trouble: String) -> Vec<Action> {
+        self.step = Step::Over;
+        vec![Action::Failed(trouble)]
     }
 }
 

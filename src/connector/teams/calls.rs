@@ -13,12 +13,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::ask::{Ask, Patience, Priority, Reply};
-use super::call::{self, Action, Call, CallSettings, Input, Token};
+use super::ask::Reply;
+use super::call::{Action, Call, CallSettings, Input, Phase, Token};
 use super::desk::Desk;
 use super::fact::Fact;
 use super::media;
-use super::notice::{CallId, CallNotice, What};
+use super::notice::{CallId, CallNotice, NoticeKind};
 use super::offer::{self, Decision, Offer};
 use super::request;
 use crate::capture::{Append, CursorChange, Envelope, EnvelopeId, Origin, SinkError};
@@ -93,15 +93,19 @@ impl Calls {
     ) -> Option<Value> {
         let mut joining = None;
         for notice in notices {
-            match &notice.what {
-                What::Incoming if self.first(&notice.call) => {
-                    let offer = Offer::read(&notice.data);
-                    let (desk, call, tid) = (Arc::clone(desk), notice.call.clone(), tid.to_owned());
+            let Some(call) = &notice.call else { continue };
+            match &notice.kind {
+                NoticeKind::Incoming if self.first(call) => {
+                    let offer = Offer::read(notice, tid);
+                    let (desk, call, tid) = (Arc::clone(desk), call.clone(), tid.to_owned());
                     tokio::spawn(async move { decide_and_answer(&desk, call, offer, &tid, arrived).await });
                 }
-                What::Joining => {
-                    let decision = decide_joining(desk, &notice.data, tid);
-                    joining.get_or_insert_with(|| request::joining(&decision, desk.config.reject_reason));
+                NoticeKind::Joining => {
+                    let answer = match decide_joining(desk, notice, tid) {
+                        Decision::Accept { .. } => request::accept_join(),
+                        Decision::Decline { .. } => request::reject_join(desk.config.reject_reason),
+                    };
+                    joining.get_or_insert(answer);
                 }
                 _ => {}
             }
@@ -110,44 +114,44 @@ impl Calls {
     }
 }
 
-fn decide(desk: &Desk, offer: &Offer, tid: &str) -> Decision {
-    offer::decide(offer, &desk.accept, desk.config.accept_policy_recording, tid, &desk.config.tenant_id)
-}
-
-fn decide_joining(desk: &Desk, data: &Value, tid: &str) -> Decision {
-    call::joining_decision(data, &desk.accept, desk.config.accept_policy_recording, tid, &desk.config.tenant_id)
+/// Decides about a joining user by the same rules as about a call; it is a policy that brings them.
+fn decide_joining(desk: &Desk, notice: &CallNotice, tid: &str) -> Decision {
+    offer::decide(&Offer { policy: true, ..Offer::read(notice, tid) }, &desk.rules, tid)
 }
 
 async fn decide_and_answer(desk: &Arc<Desk>, call: CallId, offer: Offer, tid: &str, arrived: Timestamp) {
     let until = arrived.plus(ANSWER_WITHIN);
-    let path = |verb: &str| format!("/communications/calls/{}/{verb}", super::ask::encoded(call.as_received()));
-    let ask = |verb: &str, body: Value| Ask {
-        patience: Patience::Until(until),
-        ..Ask::graph(super::ask::Method::Post, path(verb), super::ask::Class::Calls, Priority::Deadline).with_body(body)
-    };
-    let outcome = match decide(desk, &offer, tid) {
+    match offer::decide(&offer, &desk.rules, tid) {
         Decision::Accept { rule } => {
             let reply = match media::configuration(&desk.config.media).await {
                 Ok(media) => {
                     let callback = desk.callback(&format!("/api/calls/{}", call.key()));
-                    desk.client.ask(ask("answer", request::answer(&desk.config, media, &callback))).await
+                    let answer = request::Answer {
+                        callback_uri: &callback,
+                        media: media.as_request(),
+                        modalities: &desk.config.accepted_modalities,
+                        capacity: desk.config.participant_capacity,
+                        content_sharing: desk.config.content_sharing,
+                        delta_roster: desk.config.delta_roster,
+                        cloud: desk.config.cloud,
+                    };
+                    desk.client.ask(request::answer(&call, &answer, until)).await
                 }
                 Err(why) => Reply::Failed(why),
             };
             let took = desk.now().since(arrived);
+            let outcome = if reply.is_success() { "accepted".to_owned() } else { reply.trouble() };
             tracing::info!(
                 connector.name = desk.name(),
                 call.id = call.key(),
                 call.answer_ms = took.as_millis() as u64,
-                "{}: answered a call ({rule}): {}",
+                "{}: answered a call ({rule}): {outcome}",
                 desk.name(),
-                if reply.is_success() { "accepted".to_owned() } else { reply.trouble() }
             );
             desk.context.health.count(if reply.is_success() { "calls_answered" } else { "calls_not_answered" });
-            Input::Answered { reply, took, rule }
+            desk.calls.tell(Line::Outcome(call, Input::Answered(reply, took)));
         }
         Decision::Decline { reason } => {
-            let reply = desk.client.ask(ask("reject", request::reject(desk.config.reject_reason))).await;
             desk.context.health.count("calls_declined");
             tracing::info!(
                 connector.name = desk.name(),
@@ -155,10 +159,11 @@ async fn decide_and_answer(desk: &Arc<Desk>, call: CallId, offer: Offer, tid: &s
                 "{}: declined a call: {reason}",
                 desk.name()
             );
-            Input::Declined { reason, reply, took: desk.now().since(arrived) }
+            desk.calls.tell(Line::Outcome(call.clone(), Input::Declined { reason }));
+            let reply = desk.client.ask(request::reject(&call, desk.config.reject_reason, until)).await;
+            desk.calls.tell(Line::Outcome(call, Input::Rejected(reply)));
         }
-    };
-    desk.calls.tell(Line::Outcome(call, outcome));
+    }
 }
 
 /// One call with what it has said and is not stored.
@@ -171,6 +176,10 @@ struct Leg {
     read: Vec<EnvelopeId>,
     /// From when on nobody waits any more for the chat's id.
     settles_at: Timestamp,
+    /// What came of the offer before the offer itself was read.
+    early: Vec<Input>,
+    /// It has been asked for since it was established: what is not known of its chat by now will not be.
+    asked: bool,
     /// The machine has changed since it was stored.
     dirty: bool,
     ended_at: Option<Timestamp>,
@@ -193,6 +202,8 @@ pub(super) struct Switchboard {
     settings: CallSettings,
     /// Legs whose part of an envelope is not stored yet.
     parts: HashMap<EnvelopeId, usize>,
+    /// Notices that name no call.
+    homeless: Vec<(EnvelopeId, CallNotice)>,
 }
 
 impl Switchboard {
@@ -202,8 +213,9 @@ impl Switchboard {
         inbox: mpsc::UnboundedReceiver<Line>,
         cursor: &[(String, Vec<u8>)],
     ) -> Switchboard {
-        let settings = CallSettings::of(&desk.config);
-        let mut board = Switchboard { desk, inbox, legs: HashMap::new(), settings, parts: HashMap::new() };
+        let settings = CallSettings::from(&desk.config);
+        let mut board =
+            Switchboard { desk, inbox, legs: HashMap::new(), settings, parts: HashMap::new(), homeless: Vec::new() };
         for (key, value) in cursor {
             if !key.starts_with(CURSOR) {
                 continue;
@@ -238,7 +250,7 @@ impl Switchboard {
                     leaving = true;
                     let calls: Vec<CallId> = self.legs.keys().cloned().collect();
                     for call in calls {
-                        self.feed(&call, Input::Stop, Source::Recorder);
+                        self.feed(&call, "", Input::Stop, Source::Recorder);
                     }
                 }
             }
@@ -247,7 +259,7 @@ impl Switchboard {
             }
             self.tick();
             self.store().await?;
-            if leaving && self.legs.values().all(|leg| leg.ended_at.is_some() || leg.call.is_idle()) {
+            if leaving && self.legs.values().all(|leg| leg.ended_at.is_some() || leg.is_idle()) {
                 return Ok(());
             }
         }
@@ -277,7 +289,7 @@ impl Switchboard {
         }
         let calls: Vec<CallId> = self.legs.keys().cloned().collect();
         for call in calls {
-            self.feed(&call, Input::Restored { since: desk.last_seen }, Source::Recorder);
+            self.feed(&call, "", Input::Restored { last_seen: desk.last_seen }, Source::Recorder);
         }
         self.store().await
     }
@@ -285,32 +297,55 @@ impl Switchboard {
     fn take(&mut self, line: Line) {
         match line {
             Line::Delivered(delivered) => self.delivered(delivered),
-            Line::Outcome(call, input) => self.feed(&call, input, Source::Recorder),
+            Line::Outcome(call, input) => {
+                let now = self.desk.now();
+                let tenant = &self.desk.config.tenant_id;
+                let leg = self
+                    .legs
+                    .entry(call.clone())
+                    .or_insert_with(|| Leg::new(Call::new(call.clone(), tenant, now), now));
+                if leg.call.phase() == Phase::New {
+                    // The answer was quicker than the fsync: the invitation comes first.
+                    leg.early.push(input);
+                } else {
+                    self.feed(&call, "", input, Source::Recorder);
+                }
+            }
             Line::Reply(call, token, reply) => {
                 let source =
                     self.answer(&reply).map_or(Source::Recorder, |envelope| Source::Answer(Arc::new(envelope)));
-                self.feed(&call, Input::Reply(token, reply), source);
+                let is_call = reply.is_success() && reply.json().get("state").is_some_and(Value::is_string);
+                if let Some(leg) = self.legs.get_mut(&call) {
+                    leg.asked |= is_call && leg.call.phase() >= Phase::Established;
+                }
+                self.feed(&call, "", Input::Reply(token, reply), source);
             }
         }
     }
 
     fn delivered(&mut self, delivered: Delivered) {
         let Delivered { envelope, notices, tid } = delivered;
-        if notices.is_empty() {
-            self.parts.insert(envelope, 0);
-            return;
-        }
         let mut concerned: Vec<CallId> = Vec::new();
         for notice in notices {
-            let call = notice.call.clone();
+            let Some(call) = notice.call.clone() else {
+                self.homeless.push((envelope, notice));
+                continue;
+            };
             if !concerned.contains(&call) {
                 concerned.push(call.clone());
             }
-            self.feed(
-                &call,
-                Input::Notice { decision: self.joining(&notice, &tid), notice, tid: tid.clone() },
-                Source::Stored(envelope),
-            );
+            let input = match notice.kind {
+                NoticeKind::Joining => {
+                    let decision = decide_joining(&self.desk, &notice, &tid);
+                    Input::Joining(notice, decision)
+                }
+                _ => Input::Notice(notice),
+            };
+            self.feed(&call, &tid, input, Source::Stored(envelope));
+            let early = self.legs.get_mut(&call).map(|leg| std::mem::take(&mut leg.early)).unwrap_or_default();
+            for input in early {
+                self.feed(&call, &tid, input, Source::Recorder);
+            }
         }
         self.parts.insert(envelope, concerned.len());
         for call in concerned {
@@ -320,14 +355,11 @@ impl Switchboard {
         }
     }
 
-    fn joining(&self, notice: &CallNotice, tid: &str) -> Option<Decision> {
-        (notice.what == What::Joining).then(|| decide_joining(&self.desk, &notice.data, tid))
-    }
-
     /// Gives one input to a call's machine and performs what it says.
-    fn feed(&mut self, id: &CallId, input: Input, source: Source) {
+    fn feed(&mut self, id: &CallId, tid: &str, input: Input, source: Source) {
         let now = self.desk.now();
-        let leg = self.legs.entry(id.clone()).or_insert_with(|| Leg::new(Call::new(id.clone()), now));
+        let tid = if tid.is_empty() { &self.desk.config.tenant_id } else { tid };
+        let leg = self.legs.entry(id.clone()).or_insert_with(|| Leg::new(Call::new(id.clone(), tid, now), now));
         let actions = leg.call.handle(input, now, &self.settings);
         leg.dirty = true;
         for action in actions {
@@ -340,11 +372,16 @@ impl Switchboard {
                         desk.calls.tell(Line::Reply(call, token, reply));
                     });
                 }
-                Action::Chat(thread) => self.desk.upkeep.follow(&thread, None),
+                Action::Chat(thread) => {
+                    // `19:<guid>` alone is the thread of an ad hoc group call, which is no chat that could be read (digest §11).
+                    if self.desk.config.follow_call_chats && thread.contains('@') {
+                        self.desk.upkeep.follow(&thread, None);
+                    }
+                }
                 Action::Ended => {
                     leg.ended_at = Some(now);
-                    if let Some(thread) = leg.call.thread() {
-                        self.desk.upkeep.call_ended(thread, now);
+                    if let Some(thread) = leg.call.thread().filter(|_| self.desk.config.follow_call_chats) {
+                        self.desk.upkeep.call_ended(thread);
                     }
                 }
                 Action::Warn(text) => tracing::warn!(call.id = id.key(), "{}: {text}", self.desk.name()),
@@ -354,17 +391,17 @@ impl Switchboard {
 
     fn deadline(&self) -> Option<Timestamp> {
         let waiting = |leg: &Leg| (leg.conversation.is_none() && !leg.said.is_empty()).then_some(leg.settles_at);
-        let machines = self.legs.values().filter_map(|leg| leg.call.deadline(&self.settings));
+        let machines = self.legs.values().filter_map(|leg| leg.call.deadline());
         let ended = self.legs.values().filter_map(|leg| leg.ended_at.map(|at| at.plus(REMEMBERED)));
         machines.chain(self.legs.values().filter_map(waiting)).chain(ended).min()
     }
 
     fn tick(&mut self) {
         let now = self.desk.now();
-        let due = self.legs.iter().filter(|(_, leg)| leg.call.deadline(&self.settings).is_some_and(|at| at <= now));
+        let due = self.legs.iter().filter(|(_, leg)| leg.call.deadline().is_some_and(|at| at <= now));
         let due: Vec<CallId> = due.map(|(id, _)| id.clone()).collect();
         for id in due {
-            self.feed(&id, Input::Tick, Source::Recorder);
+            self.feed(&id, "", Input::Tick, Source::Recorder);
         }
     }
 
@@ -380,7 +417,7 @@ impl Switchboard {
             self.desk.conversations.stored(conversations.iter()).await;
             // Recording may be reported now; that may lead to more to be stored.
             for call in stored {
-                self.feed(&call, Input::Durable, Source::Recorder);
+                self.feed(&call, "", Input::Durable, Source::Recorder);
             }
         }
     }
@@ -390,6 +427,11 @@ impl Switchboard {
         let mut batch = Append::default();
         let mut stored = Vec::new();
         let mut forgotten = Vec::new();
+        for (envelope, notice) in self.homeless.drain(..) {
+            let mut fact = Fact::new(Kind::PlatformEvent, format!("notice|{}|{}", notice.url, notice.data));
+            fact.content.detail = Some(notice.data);
+            batch.events.push(fact.captured(Origin::Stored(envelope), None));
+        }
         for (id, leg) in &mut self.legs {
             if !leg.said.is_empty() {
                 if leg.conversation.is_none() {
@@ -461,17 +503,23 @@ impl Leg {
             said: Vec::new(),
             read: Vec::new(),
             settles_at: now.plus(SETTLES_AFTER),
+            early: Vec::new(),
+            asked: false,
             dirty: false,
             ended_at: None,
         }
     }
 
+    /// Whether nothing has to be waited for when the recorder stops.
+    fn is_idle(&self) -> bool {
+        matches!(self.call.phase(), Phase::New | Phase::Offered | Phase::Refused | Phase::Ended)
+    }
+
     /// Whether it is known to which conversation the call belongs, or will not become known.
     fn is_settled(&self, now: Timestamp) -> bool {
         self.call.thread().is_some()
-            || self.call.is_over()
-            || self.call.has_no_chat()
-            || self.ended_at.is_some()
+            || matches!(self.call.phase(), Phase::Refused | Phase::Ended)
+            || (self.asked && self.call.phase() >= Phase::Established)
             || self.settles_at <= now
     }
 }

@@ -23,7 +23,7 @@ use self::room::Room;
 use super::ask::{Ask, Class, Method, Patience, Priority, Reply};
 use super::change::Resource;
 use super::desk::Desk;
-use super::message::{self, Seen, Want};
+use super::message::{self, Kept, Seen, Want};
 use crate::capture::{Append, CursorChange, Envelope, EnvelopeId, SinkError, StoredEnvelope};
 use crate::model::{Content, Gap, Kind, Timestamp};
 
@@ -71,15 +71,17 @@ enum Came {
     /// A message that was asked for.
     Message(Box<Work>, Reply),
     /// The contents that a message holds.
-    Contents(Box<Ready>, Vec<Kept>),
+    Contents(Box<Ready>, Contents),
+    /// The newest version of a message after an older one was told.
+    Newest(Box<Ready>, Reply),
     /// The head of a chat.
     Head(String, Reply),
     /// The notice was sent, or not.
     Notice(invite::Sent),
 }
 
-/// What became of one content of a message: digest, bytes and media type, or why it is not kept.
-type Kept = (Want, Result<(String, u64, Option<String>), String>);
+/// What became of the contents of a message: what is kept, or why not.
+type Contents = Vec<(Want, Result<Kept, String>)>;
 
 /// A version of a message that can be read.
 struct Ready {
@@ -91,7 +93,9 @@ struct Ready {
     /// The answer it came in.
     answer: Option<Envelope>,
     held: bool,
-    contents: Option<Vec<Kept>>,
+    contents: Option<Contents>,
+    /// Where it was found, if it does not say so itself.
+    thread: Option<String>,
 }
 
 /// The reading of chats.
@@ -105,6 +109,10 @@ pub(super) struct Lane {
     came: (mpsc::UnboundedSender<Came>, mpsc::UnboundedReceiver<Came>),
     awaited: usize,
     ready: Vec<Ready>,
+    /// Threads of which a message is being fetched, with those that are next: what is told at the same time stays in order.
+    fetching: HashMap<String, VecDeque<Work>>,
+    /// Threads that the upkeep knows of.
+    heard: HashSet<String>,
     /// Messages whose contents are being fetched, with what came for them since.
     busy: HashMap<String, VecDeque<Ready>>,
     held: Vec<(Timestamp, Ready)>,
@@ -130,6 +138,8 @@ impl Lane {
             came: mpsc::unbounded_channel(),
             awaited: 0,
             ready: Vec::new(),
+            fetching: HashMap::new(),
+            heard: HashSet::new(),
             busy: HashMap::new(),
             held: Vec::new(),
             later: Vec::new(),
@@ -236,22 +246,38 @@ impl Lane {
         match work.what {
             What::Message { ref json, live } => {
                 let json = json.clone();
-                self.ready.push(Ready { work, json, live, fault: None, answer: None, held: false, contents: None });
+                self.ready.push(Ready {
+                    work,
+                    json,
+                    live,
+                    fault: None,
+                    answer: None,
+                    held: false,
+                    contents: None,
+                    thread: None,
+                });
             }
-            What::Fetch { ref resource, .. } => match resource.path() {
-                Some((path, class)) => {
-                    let thread = resource.thread().unwrap_or_default().to_owned();
-                    let ask = Ask {
-                        patience: Patience::Tries(3),
-                        ..Ask::graph(Method::Get, path, class, Priority::Live).of_thread(thread)
-                    };
-                    self.ask(ask, move |reply| Came::Message(Box::new(work), reply));
-                }
-                None => self.unreadable(work, "it names no message").await?,
+            What::Fetch { ref resource, .. } => match (resource.path(), resource.thread()) {
+                (Some(_), Some(thread)) => match self.fetching.get_mut(thread) {
+                    Some(next) => next.push_back(work),
+                    None => {
+                        self.fetching.insert(thread.to_owned(), VecDeque::new());
+                        self.fetch(work);
+                    }
+                },
+                _ => self.unreadable(work, "it names no message").await?,
             },
             _ => self.tell_other(work).await?,
         }
         Ok(())
+    }
+
+    fn fetch(&mut self, work: Work) {
+        let What::Fetch { resource, .. } = &work.what else { return };
+        let (Some((path, class)), Some(thread)) = (resource.path(), resource.thread()) else { return };
+        let ask = Ask::graph(Method::Get, path, class, Priority::Live).of_thread(thread);
+        let ask = Ask { patience: Patience::Tries(3), ..ask };
+        self.ask(ask, move |reply| Came::Message(Box::new(work), reply));
     }
 
     /// Asks the service beside everything else.
@@ -267,13 +293,28 @@ impl Lane {
     async fn take(&mut self, came: Came) -> Result<(), SinkError> {
         self.awaited = self.awaited.saturating_sub(1);
         match came {
-            Came::Message(work, reply) => self.fetched(*work, reply).await,
+            Came::Message(work, reply) => {
+                if let What::Fetch { resource, .. } = &work.what
+                    && let Some(thread) = resource.thread()
+                {
+                    match self.fetching.get_mut(thread).and_then(VecDeque::pop_front) {
+                        Some(next) => self.fetch(next),
+                        None => {
+                            self.fetching.remove(thread);
+                        }
+                    }
+                }
+                self.fetched(*work, reply).await
+            }
             Came::Contents(ready, kept) => {
                 let ready = Ready { contents: Some(kept), ..*ready };
-                let waiting = message::identify(&ready.json)
-                    .and_then(|one| self.busy.remove(&message::key(&one.thread, &one.id)));
+                let waiting = ready.key().and_then(|key| self.busy.remove(&key));
                 self.ready.push(ready);
                 self.ready.extend(waiting.into_iter().flatten());
+                Ok(())
+            }
+            Came::Newest(ready, reply) => {
+                self.restate(*ready, &reply);
                 Ok(())
             }
             Came::Head(thread, reply) => self.head(&thread, &reply).await,
@@ -287,7 +328,8 @@ impl Lane {
         if reply.is_success() && reply.json().is_object() {
             let answer = self.answer(resource, &reply);
             let (json, fault) = (reply.json(), fault.clone());
-            self.ready.push(Ready { work, json, live: true, fault, answer, held: false, contents: None });
+            let thread = resource.thread().map(str::to_owned);
+            self.ready.push(Ready { work, json, live: true, fault, answer, held: false, contents: None, thread });
             return Ok(());
         }
         let now = self.desk.now();
@@ -368,7 +410,9 @@ impl Lane {
                 let ask = Ask::graph(Method::Get, want.path.clone(), Class::Other, priority);
                 let outcome = match desk.client.ask(ask).await {
                     Reply::Answer { status: 200..=299, content_type, body, .. } => match desk.keep(body).await {
-                        Ok(kept) => Ok((kept.sha256, kept.size, content_type)),
+                        Ok(stored) => {
+                            Ok(Kept { sha256: stored.sha256, size: stored.size, media_type: plain(content_type) })
+                        }
                         Err(error) => Err(format!("could not be stored: {error}")),
                     },
                     other => Err(format!("could not be fetched: {}", other.trouble())),
@@ -387,7 +431,7 @@ impl Lane {
             return Ok(());
         }
         for key in self.touched.drain() {
-            let value = self.seen.get(&key).and_then(Option::as_ref).and_then(|seen| serde_json::to_vec(seen).ok());
+            let value = self.seen.get(&key).and_then(Option::as_ref).map(Seen::to_bytes);
             self.batch.cursor.push(CursorChange { key, value });
         }
         let batch = std::mem::take(&mut self.batch);
@@ -399,6 +443,21 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+impl Ready {
+    /// The cursor entry of its message.
+    fn key(&self) -> Option<String> {
+        let identity = message::identify(&self.json)?;
+        let thread = identity.thread.or_else(|| self.thread.clone())?;
+        Some(message::key(&thread, &identity.id))
+    }
+}
+
+/// The media type alone; none for what a service says of everything.
+fn plain(content_type: Option<String>) -> Option<String> {
+    let kind = content_type?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    (!kind.is_empty() && kind != "application/octet-stream" && kind != "application/json").then_some(kind)
 }
 
 async fn sleep(time: Option<Duration>) {

@@ -94,8 +94,9 @@ impl Client {
             Err(why) => return Reply::Failed(why),
         };
         let mut attempt = 0;
-        let mut another = None;
         let mut renewed = false;
+        let mut another = None;
+        let mut place = None;
         loop {
             attempt += 1;
             if let Patience::Until(end) = ask.patience
@@ -103,36 +104,40 @@ impl Client {
             {
                 return Reply::Failed("there was no time left to ask".to_owned());
             }
-            let patience = self.time_for_token(&ask);
+            let purse = self.purse(destination.audience);
             let token = match another.take() {
                 Some(token) => token,
-                None => match self.purse(destination.audience).token(patience).await {
+                None => match purse.token(self.time_for_token(&ask)).await {
                     Some(token) => token,
                     None => return Reply::Failed("there is no access token".to_owned()),
                 },
             };
-            let mut place = self.gate.enter(&ask).await;
+            let place = match &mut place {
+                Some(place) => place,
+                none => none.insert(self.gate.enter(&ask).await),
+            };
             let attempted = self.attempt(&ask, &destination, token.secret.expose()).await;
             let (status, retry_after) = match &attempted {
-                Attempt::Answer { status, headers, .. } => (Some(*status), text(headers, header::RETRY_AFTER)),
-                Attempt::Failed(_) => (None, None),
+                Attempt::Answer { status, headers, .. } => (*status, text(headers, header::RETRY_AFTER)),
+                Attempt::Failed(_) => (0, None),
             };
-            place.finished(status, retry_after.as_deref());
-            if status == Some(401) && !renewed {
+            if status == 401 && !renewed {
                 // Roles or secrets may have changed; one new token, one repetition.
                 renewed = true;
                 let patience = self.time_for_token(&ask).min(Duration::from_secs(10));
-                another = self.purse(destination.audience).another(token.number, &self.clock, patience).await;
+                another = purse.another(token.number, &self.clock, patience).await;
                 if another.is_some() {
                     continue;
                 }
             }
-            let jitter = fastrand::f64();
-            let now = self.clock.now();
-            match budget::after(status, retry_after.as_deref(), attempt, ask.patience, now, jitter) {
+            let (jitter, now) = (fastrand::f64(), self.clock.now());
+            match budget::after(status, retry_after.as_deref(), attempt, ask.patience, jitter, now) {
                 Retry::Now => {}
-                Retry::At(time) => tokio::time::sleep(time.since(self.clock.now())).await,
-                Retry::GiveUp => return reply(attempted),
+                Retry::At(time) => place.again(time, status == 429).await,
+                Retry::GiveUp => {
+                    place.done();
+                    return reply(attempted);
+                }
             }
         }
     }
@@ -204,12 +209,6 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
         reply(exchange(request).await)
-    }
-
-    /// Posts a text to a public address, without any token; for `check`.
-    pub(super) async fn knock(&self, url: &Url) -> Reply {
-        let request = self.for_url(url).post(url.clone()).timeout(Duration::from_secs(10));
-        reply(exchange(request.header(header::CONTENT_TYPE, "text/plain").body("")).await)
     }
 
     /// Keeps a connection to Graph open: the first call after hours of silence must not pay for a handshake.

@@ -12,7 +12,7 @@ use super::chats::Order;
 use super::client::Client;
 use super::config::ResolvedTeams;
 use super::conversations::Conversations;
-use super::offer::AcceptFrom;
+use super::offer::Rules;
 use super::ring::Keys;
 use super::seal::KeyStore;
 use super::trust::{Expected, KeySet, Refusal};
@@ -47,7 +47,7 @@ pub(super) struct Desk {
     pub(super) keys_of_notifications: Keys,
     pub(super) keys_of_bot: Keys,
     /// Who may invite.
-    pub(super) accept: AcceptFrom,
+    pub(super) rules: Rules,
     /// The last sign of life of an earlier run.
     pub(super) last_seen: Option<Timestamp>,
     /// The way to the reading of chats.
@@ -90,10 +90,6 @@ impl Desk {
         if matches!(verdict, Err(Refusal::UnknownKey)) && keys.renewed().await {
             verdict = check(&*keys.current().await?, self.now());
         }
-        // While keys cannot be fetched, an unknown one may be new: that is our outage, not the sender's fault.
-        if matches!(verdict, Err(Refusal::UnknownKey)) && keys.failing() {
-            return None;
-        }
         Some(verdict)
     }
 
@@ -104,7 +100,7 @@ impl Desk {
 
     /// Whether an item bears the secret of one of our subscriptions.
     pub(super) fn knows(&self, item: &Item) -> bool {
-        item.client_state.as_deref().is_some_and(|state| self.upkeep.knows(state))
+        item.client_state.as_deref().is_some_and(|state| self.upkeep.knows(&item.subscription, state))
     }
 
     /// Stores a batch; goes on trying while the archive refuses for the moment.

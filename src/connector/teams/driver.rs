@@ -7,6 +7,7 @@ use axum::serve::Listener as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use super::accept::AcceptFrom;
 use super::calls::{Calls, Switchboard};
 use super::chats::Lane;
 use super::client::Client;
@@ -14,7 +15,7 @@ use super::config::ResolvedTeams;
 use super::conversations::Conversations;
 use super::desk::Desk;
 use super::listener::Tls;
-use super::offer::AcceptFrom;
+use super::offer::Rules;
 use super::ring::Keys;
 use super::seal::KeyStore;
 use super::upkeep::{Housekeeping, Upkeep};
@@ -50,13 +51,14 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
     let problem =
         |problem: String| ConnectorError::Configuration { connector: config.source.connector.clone(), problem };
     let client = Client::new(&config, Arc::clone(&context.clock)).map_err(problem)?;
-    let accept = AcceptFrom::parse(&config.accept_from).map_err(|error| problem(error.to_string()))?;
+    let accept_from = AcceptFrom::parse(&config.accept_from).map_err(|error| problem(error.to_string()))?;
+    let rules = Rules { accept_from, accept_policy_recording: config.accept_policy_recording };
     let seals = KeyStore::open(&config.keys, context.clock.now()).map_err(|error| problem(error.to_string()))?;
     // Listening comes before everything that needs the network: a call may ring at once.
     let Some(listener) = listen(&config, &context).await else { return Ok(()) };
     let Some(restored) = restore(&context).await? else { return Ok(()) };
     let (calls, lines) = Calls::new();
-    let (upkeep, requests) = Upkeep::new(&restored.cursor);
+    let (upkeep, requests) = Upkeep::new();
     let (orders, inbox) = mpsc::unbounded_channel();
     let clock = Arc::clone(&context.clock);
     let ring = |url: &str| Keys::new(url, Arc::clone(&clock));
@@ -69,7 +71,7 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
         seals: RwLock::new(seals),
         last_seen: restored.last_seen,
         orders,
-        accept,
+        rules,
         config,
         context,
         client,

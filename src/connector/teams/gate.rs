@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::ask::Ask;
-use super::budget::{Budget, Next};
+use super::budget::{Budget, Next, Outcome};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 
@@ -85,12 +85,18 @@ impl Inner {
         }
     }
 
-    fn finished(inner: &Arc<Inner>, id: u64, status: Option<u16>, retry_after: Option<&str>) {
+    fn finished(inner: &Arc<Inner>, id: u64, outcome: Outcome, again: Option<oneshot::Sender<()>>) {
         {
             let mut state = inner.lock();
             state.waiting.remove(&id);
-            let jitter = fastrand::f64();
-            state.budget.finished(id, status, retry_after, inner.clock.now(), jitter);
+            state.budget.finished(id, outcome, inner.clock.now());
+            match again {
+                Some(again) => {
+                    state.waiting.insert(id, again);
+                }
+                // One that is not waited for any more must not take a turn.
+                None => state.budget.forget(id),
+            }
         }
         Inner::let_through(inner);
     }
@@ -104,16 +110,23 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The service answered with this status and `Retry-After`; no status = no answer.
-    pub(super) fn finished(&mut self, status: Option<u16>, retry_after: Option<&str>) {
+    /// The request is to be sent again, not before `at`; waits for its next turn. `throttled`: the service said to wait.
+    pub(super) async fn again(&mut self, at: Timestamp, throttled: bool) {
+        let (turn, mine) = oneshot::channel();
+        Inner::finished(&self.inner, self.id, Outcome::Again { at, throttled }, Some(turn));
+        let _ = mine.await;
+    }
+
+    /// The request needs no further turn.
+    pub(super) fn done(&mut self) {
         if !std::mem::replace(&mut self.finished, true) {
-            Inner::finished(&self.inner, self.id, status, retry_after);
+            Inner::finished(&self.inner, self.id, Outcome::Done, None);
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.finished(None, None);
+        self.done();
     }
 }

@@ -77,7 +77,8 @@ pub fn contract_id(member: &str, id: &str, tenant: &str) -> String {
     match lower.as_str() {
         "phone" => telephone(id),
         "user" if is_guid(id) => user(id, tenant),
-        _ => format!("{member}:{id}"),
+        // One spelling, whatever the case on the wire: decrypted meeting events write PascalCase.
+        _ => format!("{}:{id}", KNOWN.iter().find(|known| known.eq_ignore_ascii_case(member)).unwrap_or(&member)),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::config::Media;
+use super::request::MediaConfig;
 
 /// Largest blob taken.
 const LARGEST: u64 = 256 * 1024;
@@ -22,6 +23,16 @@ pub enum Configuration {
     ServiceHosted(Vec<(String, String)>),
     /// `appHostedMediaConfig` with this blob.
     AppHosted(String),
+}
+
+impl Configuration {
+    /// As a request takes it.
+    pub fn as_request(&self) -> MediaConfig<'_> {
+        match self {
+            Configuration::ServiceHosted(prefetch) => MediaConfig::ServiceHosted(prefetch),
+            Configuration::AppHosted(blob) => MediaConfig::AppHosted(blob),
+        }
+    }
 }
 
 /// Gets the media configuration for one call.

@@ -1,16 +1,41 @@
-//! Call notifications as they arrive: one [`CallNotice`] per item, in order (digest §6).
+//! Call notifications: from the body of a webhook request to notices, in order (digest §6).
 //!
-//! What an item is about is told by the type of its `resourceData`, then by the tail of its URL; types may be missing, and
-//! letter case varies (traps 3, 4, 12, 13).
+//! A notice is sorted by the type that its `resourceData` names, then by the end of its address. Nothing here fails on
+//! what it does not know: that becomes [`NoticeKind::Unknown`] and later a `platform.event`.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A call's identity: ids differ in case and dashes between notifications, so they are compared without.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+use super::member::{bounded, key, list, member, text, type_name};
+
+/// Identifier of one leg of a call: a GUID, in addresses sometimes in upper case and without dashes. Two are equal when
+/// their [`CallId::key`]s are.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct CallId {
     key: String,
-    received: String,
+    raw: String,
+}
+
+impl CallId {
+    /// From an identifier as received; `None` if it is blank.
+    pub fn new(raw: &str) -> Option<CallId> {
+        let raw = raw.trim();
+        let key = key(raw).replace('-', "");
+        (!key.is_empty()).then(|| CallId { key, raw: bounded(raw, 256) })
+    }
+
+    /// Lower case, without dashes: for comparing, for names of cursor entries.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// As received first.
+    pub fn as_str(&self) -> &str {
+        &self.raw
+    }
 }
 
 impl PartialEq for CallId {
@@ -21,199 +46,263 @@ impl PartialEq for CallId {
 
 impl Eq for CallId {}
 
-impl std::hash::Hash for CallId {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+impl Hash for CallId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         self.key.hash(state);
     }
 }
 
-impl CallId {
-    /// From an id as received.
-    pub fn new(received: &str) -> CallId {
-        let key = received.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
-        CallId { key, received: received.to_owned() }
-    }
-
-    /// Lower case, without dashes.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// As the service first wrote it; for requests.
-    pub fn as_received(&self) -> &str {
-        &self.received
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.raw)
     }
 }
 
-/// What an item is about.
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.raw)
+    }
+}
+
+/// `changeType` of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A call that rings.
+pub enum Change {
+    /// `created`
+    Created,
+    /// `updated`
+    Updated,
+    /// `deleted`
+    Deleted,
+    /// Absent or another word.
+    Other,
+}
+
+impl Change {
+    /// As on the wire; `other` for what is not known.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Change::Created => "created",
+            Change::Updated => "updated",
+            Change::Deleted => "deleted",
+            Change::Other => "other",
+        }
+    }
+
+    fn of(item: &Value) -> Change {
+        match text(item, &["changeType"]).unwrap_or_default().to_ascii_lowercase().as_str() {
+            "created" => Change::Created,
+            "updated" => Change::Updated,
+            "deleted" => Change::Deleted,
+            _ => Change::Other,
+        }
+    }
+}
+
+/// How a roster notification tells who is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RosterForm {
+    /// Everybody who is there; who is missing has left.
+    Full,
+    /// Only what changed.
+    Delta,
+    /// Nothing but that something changed: the list has to be fetched.
+    Bare,
+}
+
+/// What a notification is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// A call rings.
     Incoming,
-    /// A state of the call, perhaps with a tone.
+    /// A call changed; `state` may be absent.
     State,
-    /// The call is over: `deleted` on the call itself.
+    /// The call is over for us.
     Ended,
-    /// Everybody who is there.
-    Roster,
-    /// Who changed.
-    RosterDelta,
-    /// Sessions of content sharing.
-    Sharing,
-    /// What came of an operation.
-    Operation,
-    /// A further recorded user wants to be recorded on this leg.
+    /// Who is in the call.
+    Roster(RosterForm),
+    /// A content sharing session; [`CallNotice::change`] tells started, changed, ended.
+    Sharing {
+        /// Its id as received.
+        session: String,
+        /// Only the address named it.
+        bare: bool,
+    },
+    /// Progress or result of an operation. A finished one comes with changeType `deleted` and ends nothing (trap 4).
+    Operation {
+        /// Its id as received.
+        id: Option<String>,
+    },
+    /// Another user of the recording policy wants to join this leg; the answer is in the webhook's reply (trap 9).
     Joining,
-    /// A recorded user has left.
+    /// A user of the recording policy left this leg.
     Left,
-    /// Something else.
+    /// A key was pressed; may carry a state too.
+    Tone,
+    /// Something else: kept as `platform.event`.
     Unknown,
 }
 
-/// One item.
+/// One notification about a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallNotice {
-    /// Which call.
-    pub call: CallId,
+    /// The leg; `None` if neither the address nor the data names one.
+    pub call: Option<CallId>,
+    /// What happened to the resource.
+    pub change: Change,
     /// What it is about.
-    pub what: What,
-    /// `created`, `updated`, `deleted`, lower case; empty if not told.
-    pub change: String,
-    /// The last segment of the URL, for sessions and operations that come without data.
-    pub tail: String,
-    /// `resourceData`; for joining and left the whole, for a delta the wrapper inside the list.
+    pub kind: NoticeKind,
+    /// `resourceUrl`, else `resource`, as received; at most 1,000 characters.
+    pub url: String,
+    /// `resourceData`: object, list, or `Null`. Of a sharing session: that session's element.
     pub data: Value,
 }
 
-/// Why a body has no notices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// Not JSON.
-    #[error("not JSON")]
-    NotJson,
-    /// JSON, but not in Graph's form; the service sends it again in that form.
-    #[error("not a collection of call notifications in Graph's form")]
-    NotGraph,
-}
-
-/// Reads a body.
-///
-/// # Errors
-/// [`Unreadable`].
-pub fn read(body: &[u8]) -> Result<Vec<CallNotice>, Unreadable> {
-    let json: Value = serde_json::from_slice(body).map_err(|_| Unreadable::NotJson)?;
-    let items = json.get("value").and_then(Value::as_array).ok_or(Unreadable::NotGraph)?;
-    let notices: Vec<CallNotice> = items.iter().filter_map(item).collect();
-    if notices.is_empty() { Err(Unreadable::NotGraph) } else { Ok(notices) }
-}
-
-fn item(item: &Value) -> Option<CallNotice> {
-    let text = |key: &str| item.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let url = text("resourceUrl").or_else(|| text("resource"))?;
-    let mut segments = url.split('?').next().unwrap_or_default().split('/').filter(|segment| !segment.is_empty());
-    segments.find(|segment| segment.eq_ignore_ascii_case("calls"))?;
-    let call = CallId::new(segments.next()?);
-    let below: Vec<&str> = segments.collect();
-    let change = text("changeType").unwrap_or_default().to_ascii_lowercase();
-    let data = item.get("resourceData").cloned().unwrap_or(Value::Null);
-    let first = match &data {
-        Value::Array(list) => list.first().unwrap_or(&Value::Null),
-        other => other,
-    };
-    let what = match type_of(first).as_str() {
-        "participantjoiningnotification" => What::Joining,
-        "participantleftnotification" => What::Left,
-        "deltaparticipants" => What::RosterDelta,
-        "participant" => What::Roster,
-        "contentsharingsession" => What::Sharing,
-        kind if kind.ends_with("operation") => What::Operation,
-        "call" => of_call(first, &change),
-        _ => match below.first().map(|segment| segment.to_ascii_lowercase()).as_deref() {
-            Some("participants") if first.get("sequenceNumber").is_some() => What::RosterDelta,
-            Some("participants") => What::Roster,
-            Some("contentsharingsessions") => What::Sharing,
-            Some("operations") => What::Operation,
-            None => of_call(first, &change),
-            Some(_) => What::Unknown,
-        },
-    };
-    let data = match what {
-        What::RosterDelta => first.clone(),
-        _ => data,
-    };
-    Some(CallNotice { call, what, change, tail: below.last().unwrap_or(&"").to_string(), data })
-}
-
-fn of_call(call: &Value, change: &str) -> What {
-    let state = call.get("state").and_then(Value::as_str).unwrap_or_default();
-    match change {
-        "deleted" => What::Ended,
-        _ if state.eq_ignore_ascii_case("terminated") => What::Ended,
-        _ if state.eq_ignore_ascii_case("incoming") => What::Incoming,
-        _ => What::State,
+impl CallNotice {
+    /// The call object of the notification: the data itself, or its member `call` for joining and left. `Null` if none.
+    pub fn call_object(&self) -> &Value {
+        const NOTHING: &Value = &Value::Null;
+        match self.kind {
+            NoticeKind::Joining | NoticeKind::Left => member(&self.data, "call").unwrap_or(NOTHING),
+            NoticeKind::Incoming | NoticeKind::State | NoticeKind::Ended | NoticeKind::Tone => first(&self.data),
+            _ => NOTHING,
+        }
     }
 }
 
-/// `@odata.type` without `#microsoft.graph.`, lower case.
-pub fn type_of(value: &Value) -> String {
-    let name = value.get("@odata.type").and_then(Value::as_str).unwrap_or_default();
-    let name = name.trim_start_matches('#').to_ascii_lowercase();
-    name.strip_prefix("microsoft.graph.").map(str::to_owned).unwrap_or(name)
+/// The body is not a list of Graph notifications: the webhook answers 204 and the service sends it again in Graph's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a list of Graph notifications")]
+pub struct NotGraph;
+
+/// Reads the body of a call webhook.
+///
+/// # Errors
+/// [`NotGraph`] if it is not JSON or not in Graph's form.
+pub fn read(body: &[u8]) -> Result<Vec<CallNotice>, NotGraph> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| NotGraph)?;
+    let items = member(&body, "value").and_then(Value::as_array).ok_or(NotGraph)?;
+    let named = type_name(&body).is_some_and(|name| name.starts_with("commsnotification"));
+    let like = |item: &Value| ["resourceUrl", "resource", "resourceData"].iter().any(|m| member(item, m).is_some());
+    if !named && !items.iter().any(like) {
+        return Err(NotGraph);
+    }
+    Ok(items.iter().flat_map(notices).collect())
+}
+
+/// The notices of one item: one, or one for each sharing session of a list.
+fn notices(item: &Value) -> Vec<CallNotice> {
+    let url = text(item, &["resourceUrl"]).or_else(|| text(item, &["resource"])).unwrap_or_default();
+    let (id, tail) = address(url);
+    let data = member(item, "resourceData").cloned().unwrap_or(Value::Null);
+    let change = Change::of(item);
+    let inner = ["id"].iter().find_map(|name| text(&data, &[name])).filter(|_| is_call(&data));
+    let call = id.or(text(&data, &["call", "id"])).or(inner).and_then(CallId::new);
+    let notice = |kind, data| CallNotice { call: call.clone(), change, kind, url: bounded(url, 1000), data };
+    let tail: Vec<&str> = tail.split('/').filter(|part| !part.is_empty()).collect();
+    if is_sharing(&data, &tail) {
+        let elements = data.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(&data));
+        let sessions: Vec<CallNotice> = elements
+            .iter()
+            .filter_map(|element| {
+                let told = text(element, &["id"]);
+                let session = told.or(tail.get(1).copied())?.to_owned();
+                Some(notice(NoticeKind::Sharing { session, bare: told.is_none() }, element.clone()))
+            })
+            .collect();
+        return if sessions.is_empty() { vec![notice(NoticeKind::Unknown, data)] } else { sessions };
+    }
+    let kind = kind(&data, &tail, change);
+    vec![notice(kind, data)]
+}
+
+fn kind(data: &Value, tail: &[&str], change: Change) -> NoticeKind {
+    let name = type_name(first(data)).or_else(|| type_name(data)).unwrap_or_default();
+    match name.as_str() {
+        "call" => of_call(first(data), tail, change),
+        "participant" | "deltaparticipants" => NoticeKind::Roster(form(data, tail)),
+        "participantjoiningnotification" => NoticeKind::Joining,
+        "participantleftnotification" => NoticeKind::Left,
+        name if name.ends_with("operation") => operation(data, tail),
+        _ => match tail.first().map(|part| part.to_ascii_lowercase()).as_deref() {
+            None if !name.is_empty() && member(data, "state").is_none() => NoticeKind::Unknown,
+            None => of_call(first(data), tail, change),
+            Some("participants") => NoticeKind::Roster(form(data, tail)),
+            Some("operations") => operation(data, tail),
+            Some(_) => NoticeKind::Unknown,
+        },
+    }
+}
+
+fn of_call(call: &Value, tail: &[&str], change: Change) -> NoticeKind {
+    if tail.first().is_some_and(|part| part.eq_ignore_ascii_case("operations")) {
+        return operation(call, tail);
+    }
+    let state = text(call, &["state"]).unwrap_or_default();
+    let ended = state.eq_ignore_ascii_case("terminated") || (change == Change::Deleted && tail.is_empty());
+    if ended {
+        NoticeKind::Ended
+    } else if state.eq_ignore_ascii_case("incoming") {
+        NoticeKind::Incoming
+    } else if member(call, "toneInfo").is_some() {
+        NoticeKind::Tone
+    } else if change == Change::Deleted {
+        NoticeKind::Unknown
+    } else {
+        NoticeKind::State
+    }
+}
+
+fn operation(data: &Value, tail: &[&str]) -> NoticeKind {
+    let id = tail.get(1).copied().or_else(|| text(data, &["id"]));
+    NoticeKind::Operation { id: id.map(|id| bounded(id, 256)) }
+}
+
+/// A list of participants is the whole roster only below `/participants` itself (digest §10).
+fn form(data: &Value, tail: &[&str]) -> RosterForm {
+    match data {
+        Value::Array(elements) if elements.iter().any(is_delta) => RosterForm::Delta,
+        Value::Array(_) if tail.len() <= 1 => RosterForm::Full,
+        Value::Array(_) | Value::Object(_) => RosterForm::Delta,
+        _ => RosterForm::Bare,
+    }
+}
+
+fn is_delta(element: &Value) -> bool {
+    type_name(element).is_some_and(|name| name == "deltaparticipants") || !list(element, &["participants"]).is_empty()
+}
+
+fn is_sharing(data: &Value, tail: &[&str]) -> bool {
+    match type_name(first(data)) {
+        Some(name) => name == "contentsharingsession",
+        None => tail.first().is_some_and(|part| part.eq_ignore_ascii_case("contentsharingsessions")),
+    }
+}
+
+fn is_call(data: &Value) -> bool {
+    type_name(data).is_some_and(|name| name == "call")
+}
+
+/// The first element of a list, or the value itself.
+fn first(data: &Value) -> &Value {
+    match data {
+        Value::Array(elements) => elements.first().unwrap_or(data),
+        other => other,
+    }
+}
+
+/// The call id in an address and what follows it: `/communications/calls/{id}/participants`, `/app/calls/{id}`.
+fn address(url: &str) -> (Option<&str>, &str) {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let mut rest = path;
+    while let Some((segment, after)) = rest.split_once('/') {
+        if segment.eq_ignore_ascii_case("calls") {
+            let (id, tail) = after.split_once('/').unwrap_or((after, ""));
+            return ((!id.is_empty()).then_some(id), tail);
+        }
+        rest = after;
+    }
+    (None, "")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample(name: &str) -> Vec<CallNotice> {
-        let path = format!("{}/tests/fixtures/graph/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        read(&std::fs::read(path).expect("sample")).expect("notices")
-    }
-
-    #[test]
-    fn every_kind_of_sample_is_told_apart() {
-        for (name, what) in [
-            ("incoming-policy-recording", What::Incoming),
-            ("incoming-p2p-minimal", What::Incoming),
-            ("incoming-p2p-typed", What::Incoming),
-            ("incoming-pstn-appinstance", What::Incoming),
-            ("establishing", What::State),
-            ("established", What::State),
-            ("established-tone", What::State),
-            ("state-transferring", What::State),
-            ("terminating", What::State),
-            ("terminated-code-string", What::Ended),
-            ("terminated-server-error-qna", What::Ended),
-            ("deleted-after-reject", What::Ended),
-            ("roster-full", What::Roster),
-            ("roster-pstn", What::Roster),
-            ("roster-delta-enabled", What::RosterDelta),
-            ("contentsharing-collection-updated", What::Sharing),
-            ("contentsharing-started-bare", What::Sharing),
-            ("contentsharing-ended-bare", What::Sharing),
-            // A finished operation comes as `deleted`, which is not the end of the call.
-            ("operation-playprompt-completed", What::Operation),
-            ("operation-invite-completed", What::Operation),
-            ("x-participantjoining", What::Joining),
-            ("x-participantleft", What::Left),
-        ] {
-            let notices = sample(name);
-            assert_eq!(notices.iter().map(|notice| notice.what).collect::<Vec<_>>(), [what], "{name}");
-        }
-    }
-
-    #[test]
-    fn call_ids_are_the_same_in_any_case_and_with_or_without_dashes() {
-        let minimal = &sample("incoming-p2p-minimal")[0].call;
-        assert_eq!(minimal.key(), CallId::new("57dab8b1-894c-409a-b240-bd8beae78896").key());
-        assert_eq!(minimal.as_received(), "57DAB8B1894C409AB240BD8BEAE78896");
-    }
-
-    #[test]
-    fn what_is_not_in_graphs_form_is_said_so() {
-        assert_eq!(read(b"{").err(), Some(Unreadable::NotJson));
-        for body in ["[]", "{}", r#"{"value":1}"#, r#"{"value":[]}"#, r#"{"value":[{"resourceUrl":"/x"}]}"#] {
-            assert_eq!(read(body.as_bytes()).err(), Some(Unreadable::NotGraph), "{body}");
-        }
-    }
-}
+mod tests;

@@ -1,261 +1,213 @@
-//! Who may invite: from an incoming call, or a bot's installation, to a decision with its reason.
-//!
-//! A pure function. A caller without `tenantId` counts to the call's `tenantId`, else to the tenant of the token
-//! (INTERFACES §4). Policy-recording invitations are accepted whoever calls, if the configuration says so.
+//! What an incoming or joining call offers, and whether we take it: pure policy.
 
-use serde_json::Value;
+use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+
+use super::accept::AcceptFrom;
 use super::identity::{self, Principal};
-use super::notice::type_of;
+use super::member::{at, bounded, list, member, text, type_name};
+use super::notice::{CallId, CallNotice};
+use crate::model::Person;
 
-/// An invitation to a call, as the service words it.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Another recorder that the platform names in `botData`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorder {
+    /// Its application, as received.
+    pub id: String,
+    /// Its participant id in the call.
+    pub participant: Option<String>,
+}
+
+/// What a ringing call says of itself.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
-    /// `call.source.identity`, as received.
-    pub(super) source: Value,
-    /// `call.tenantId`.
+    /// The leg.
+    pub call: Option<CallId>,
+    /// `source`: who calls.
+    pub caller: Option<Principal>,
+    /// `incomingContext.onBehalfOf`.
+    pub on_behalf_of: Option<Principal>,
+    /// `call.tenantId`, lower case.
     pub tenant: Option<String>,
-    /// It is a compliance-recording invitation (digest §8).
-    pub policy_recording: bool,
+    /// `callChainId`, as received.
+    pub chain: Option<String>,
+    /// A recording policy sends this call: `botData.inviteReasons` tells any, or a meeting token and an incoming context
+    /// come to an application instance (digest §8).
+    pub policy: bool,
+    /// `incomingContext.observedParticipantId`: with a policy the recorded user's participant id.
+    pub observed: Option<String>,
+    /// `botData.user.policyHolderId` as contract id: the recorded user.
+    pub policy_holder: Option<String>,
+    /// `botData.pairedRecorders`.
+    pub paired: Vec<Recorder>,
+    /// `botData.otherRecorders`.
+    pub others: Vec<Recorder>,
+    /// `requestedModalities`, lower case.
+    pub modalities: Vec<String>,
+    /// `subject`, if not empty.
+    pub subject: Option<String>,
+    /// `chatInfo.threadId`.
+    pub thread: Option<String>,
 }
 
-/// Whom `accept_from` admits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcceptFrom {
-    rules: Vec<Rule>,
+/// Whose calls are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// `accept_from`.
+    pub accept_from: AcceptFrom,
+    /// `accept_policy_recording`.
+    pub accept_policy_recording: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Rule {
-    written: String,
-    pattern: Pattern,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
-    Anybody,
-    /// A user of the connector's own tenant.
-    User(String),
-    UserOf(String, String),
-    Tenant(String),
-    /// Digits after `tel:`, and whether more may follow.
-    Telephone(String, bool),
-}
-
-/// A pattern that cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{pattern}` is not a pattern; write an object id, <object id>@<tenant id>, *@<tenant id>, tel:+4930123, tel:+49*, or * for everybody"
-)]
-pub struct PatternError {
-    /// As written.
-    pub pattern: String,
-}
-
-/// What to do with an invitation.
+/// What becomes of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Take it.
+    /// It is taken.
     Accept {
-        /// The pattern that admitted it, as written, or `policy recording`.
+        /// The pattern that lets the caller in, or `accept_policy_recording`.
         rule: String,
     },
-    /// Refuse it.
+    /// It is refused.
     Decline {
-        /// Why, for the event and the log.
+        /// In words, for `invitation.declined`.
         reason: String,
     },
 }
 
-impl AcceptFrom {
-    /// Compiles patterns. An empty list admits nobody.
-    ///
-    /// # Errors
-    /// [`PatternError`] for the first that is none.
-    pub fn parse(patterns: &[String]) -> Result<AcceptFrom, PatternError> {
-        let rule = |written: &String| {
-            let pattern = parse(written).ok_or_else(|| PatternError { pattern: written.escape_debug().to_string() })?;
-            Ok(Rule { written: written.clone(), pattern })
-        };
-        Ok(AcceptFrom { rules: patterns.iter().map(rule).collect::<Result<_, _>>()? })
-    }
-
-    /// Decides about somebody; `own` is the connector's tenant. The person's id is the contract's.
-    pub fn decide(&self, person: Option<&str>, own: &str) -> Decision {
-        let Some(person) = person.filter(|person| !person.is_empty()) else {
-            return match self.rules.iter().find(|rule| rule.pattern == Pattern::Anybody) {
-                Some(rule) => Decision::Accept { rule: rule.written.clone() },
-                None => Decision::Decline { reason: "the invitation does not say who sent it".to_owned() },
-            };
-        };
-        match self.rules.iter().find(|rule| rule.pattern.admits(person, own)) {
-            Some(rule) => Decision::Accept { rule: rule.written.clone() },
-            None => Decision::Decline { reason: format!("no pattern in accept_from admits {person}") },
-        }
-    }
-}
-
-impl Pattern {
-    fn admits(&self, person: &str, own: &str) -> bool {
-        let user = person.split_once('@').filter(|(id, _)| !id.contains(':'));
-        match (self, user) {
-            (Pattern::Anybody, _) => true,
-            (Pattern::User(wanted), Some((id, tenant))) => id == wanted && tenant.eq_ignore_ascii_case(own),
-            (Pattern::UserOf(wanted, of), Some((id, tenant))) => id == wanted && tenant == of,
-            (Pattern::Tenant(of), Some((_, tenant))) => tenant == of,
-            (Pattern::Telephone(digits, more), None) => match person.strip_prefix("tel:") {
-                Some(number) if *more => number.starts_with(digits.as_str()),
-                Some(number) => number == digits,
-                None => false,
-            },
-            _ => false,
-        }
-    }
-}
-
-fn parse(written: &str) -> Option<Pattern> {
-    let text = written.trim().to_ascii_lowercase();
-    if text == "*" {
-        return Some(Pattern::Anybody);
-    }
-    if let Some(number) = text.strip_prefix("tel:") {
-        let (digits, more) = number.strip_suffix('*').map_or((number, false), |digits| (digits, true));
-        let body = digits.strip_prefix('+').unwrap_or(digits);
-        let good = body.bytes().all(|b| b.is_ascii_digit()) && (more || !body.is_empty());
-        return good.then(|| Pattern::Telephone(digits.to_owned(), more));
-    }
-    let id = |text: &str| {
-        let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
-        good.then(|| text.to_owned())
-    };
-    match text.split_once('@') {
-        None => identity::is_guid(&text).then_some(Pattern::User(text)),
-        Some(("*", tenant)) => Some(Pattern::Tenant(id(tenant)?)),
-        Some((user, tenant)) => Some(Pattern::UserOf(id(user)?, id(tenant)?)),
-    }
-}
-
 impl Offer {
-    /// Reads an incoming call, or the call inside a joining notification.
-    pub fn read(data: &Value) -> Offer {
-        let call = data.get("call").filter(|call| call.is_object()).unwrap_or(data);
+    /// Reads an incoming or joining notification. `token_tid` is the tenant that the notification's token proves.
+    pub fn read(notice: &CallNotice, token_tid: &str) -> Offer {
+        let call = notice.call_object();
+        let tenant = text(call, &["tenantId"]).map(str::to_lowercase);
+        let home = tenant.clone().unwrap_or_else(|| token_tid.to_lowercase());
+        let bot = bot_data(call).unwrap_or(&Value::Null);
         Offer {
-            source: call.pointer("/source/identity").cloned().unwrap_or_default(),
-            tenant: call.get("tenantId").and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned),
-            policy_recording: is_policy_recording(call),
+            call: notice.call.clone(),
+            caller: at(call, &["source", "identity"]).and_then(|set| identity::principal(set, &home)),
+            on_behalf_of: at(call, &["incomingContext", "onBehalfOf"]).and_then(|set| identity::principal(set, &home)),
+            chain: text(call, &["callChainId"]).map(|id| bounded(id, 256)),
+            policy: is_policy(call),
+            observed: text(call, &["incomingContext", "observedParticipantId"]).map(|id| bounded(id, 256)),
+            policy_holder: text(bot, &["user", "policyHolderId"]).map(|id| {
+                identity::contract_id("user", id, text(bot, &["user", "policyHolderTenantId"]).unwrap_or(&home))
+            }),
+            paired: recorders(bot, "pairedRecorders"),
+            others: recorders(bot, "otherRecorders"),
+            modalities: modalities(call),
+            subject: text(call, &["subject"]).map(|subject| bounded(subject, 1024)),
+            thread: thread(call),
+            tenant,
         }
     }
 
-    /// Who calls; `tid` is the token's tenant.
-    pub fn caller(&self, tid: &str) -> Option<Principal> {
-        identity::principal(&self.source, self.tenant.as_deref().unwrap_or(tid))
+    /// How long after the notification the service waits for `answer` (digest §5).
+    pub fn deadline(&self) -> Duration {
+        Duration::from_secs(if self.policy { 5 } else { 15 })
+    }
+
+    /// The user whom a policy records: the policy's holder, else the caller.
+    pub fn recorded(&self) -> Option<Person> {
+        let caller = self.caller.as_ref().map(|caller| caller.person.clone());
+        match (&self.policy_holder, caller) {
+            (Some(holder), Some(caller)) if *holder == caller.id => Some(caller),
+            (Some(holder), _) => Some(Person { id: holder.clone(), name: None }),
+            (None, caller) => caller,
+        }
     }
 }
 
-/// Whether a call is a compliance-recording invitation: it gives reasons for inviting, or it has a join token and a context
-/// and rings at an application instance (digest §8).
-pub fn is_policy_recording(call: &Value) -> bool {
-    let reasons = call.pointer("/applicationMetadata/botData/inviteReasons").and_then(Value::as_array);
-    if reasons.is_some_and(|reasons| !reasons.is_empty()) {
-        return true;
+/// Whether an offer is taken. `token_tid` is the tenant that the token of the notification proves.
+pub fn decide(offer: &Offer, rules: &Rules, token_tid: &str) -> Decision {
+    if offer.policy && rules.accept_policy_recording {
+        return Decision::Accept { rule: "accept_policy_recording".to_owned() };
     }
-    let token =
-        call.get("meetingInfo").is_some_and(|info| type_of(info) == "tokenmeetinginfo" || info.get("token").is_some());
-    let context = call.get("incomingContext").is_some_and(Value::is_object);
-    let instance = call.get("targets").and_then(Value::as_array).is_some_and(|targets| {
-        targets.iter().any(|target| {
-            let set = target.get("identity").and_then(Value::as_object);
-            set.is_some_and(|set| {
-                set.iter().any(|(name, value)| name.eq_ignore_ascii_case("applicationInstance") && value.is_object())
-            })
-        })
+    let tenant = offer.tenant.as_deref().unwrap_or(token_tid);
+    match rules.accept_from.allows(offer.caller.as_ref(), tenant) {
+        Some(rule) => Decision::Accept { rule: rule.to_owned() },
+        None => {
+            let who = offer.caller.as_ref().map_or("a caller without identity", |caller| caller.person.id.as_str());
+            let policy = if offer.policy { ", and policy recording is not accepted" } else { "" };
+            Decision::Decline { reason: format!("accept_from does not name {who}{policy}") }
+        }
+    }
+}
+
+/// `chatInfo.threadId` of a call.
+pub fn thread(call: &Value) -> Option<String> {
+    text(call, &["chatInfo", "threadId"]).filter(|id| id.len() <= 1000).map(str::to_owned)
+}
+
+/// `requestedModalities`, lower case; the `activeModalities` that the wire has beside them are not asked.
+pub fn modalities(call: &Value) -> Vec<String> {
+    list(call, &["requestedModalities"])
+        .iter()
+        .filter_map(Value::as_str)
+        .take(16)
+        .map(|word| bounded(word, 64).to_lowercase())
+        .collect()
+}
+
+/// What `invitation.received` keeps in `detail`: everything about the offer that has no member of its own. The meeting's
+/// token and passcode are secrets and stay in the envelope.
+pub fn detail(call: &Value, offer: &Offer) -> Value {
+    let mut detail = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value.filter(|value| !value.is_null()) {
+            detail.insert(name.to_owned(), value);
+        }
+    };
+    put("policy_recording", offer.policy.then_some(Value::Bool(true)));
+    put("call_chain_id", offer.chain.clone().map(Value::String));
+    put("tenant_id", offer.tenant.clone().map(Value::String));
+    put("observed_participant_id", offer.observed.clone().map(Value::String));
+    put("observed_user", offer.policy_holder.clone().map(Value::String));
+    put("on_behalf_of", offer.on_behalf_of.as_ref().map(|who| json!(who.person.id)));
+    put("thread_id", offer.thread.clone().map(Value::String));
+    put("bot_data", bot_data(call).map(small));
+    put("meeting_info", member(call, "meetingInfo").map(without_secrets));
+    put("targets", member(call, "targets").map(small));
+    put("call_routes", member(call, "callRoutes").map(small));
+    put("incoming_context", member(call, "incomingContext").map(small));
+    Value::Object(detail)
+}
+
+/// A value, or only its size if it is huge: what strangers send must not swell events; the envelope has all of it.
+pub fn small(value: &Value) -> Value {
+    let size = value.to_string().len();
+    if size <= 16_384 { value.clone() } else { json!({ "omitted_bytes": size }) }
+}
+
+fn without_secrets(meeting: &Value) -> Value {
+    let Some(object) = meeting.as_object() else { return Value::Null };
+    let secret = |name: &str| name.eq_ignore_ascii_case("token") || name.eq_ignore_ascii_case("passcode");
+    small(&Value::Object(
+        object.iter().filter(|(name, _)| !secret(name)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+    ))
+}
+
+fn bot_data(call: &Value) -> Option<&Value> {
+    at(call, &["applicationMetadata", "botData"])
+}
+
+fn is_policy(call: &Value) -> bool {
+    let reasons = bot_data(call).map(|bot| list(bot, &["inviteReasons"])).unwrap_or_default();
+    let token = member(call, "meetingInfo").is_some_and(|meeting| {
+        type_name(meeting).is_some_and(|name| name == "tokenmeetinginfo") || member(meeting, "token").is_some()
     });
-    token && context && instance
+    let instance =
+        list(call, &["targets"]).iter().any(|target| at(target, &["identity", "applicationInstance"]).is_some());
+    !reasons.is_empty() || (token && instance && member(call, "incomingContext").is_some())
 }
 
-/// Decides about a call.
-pub fn decide(offer: &Offer, accept: &AcceptFrom, policy_recording: bool, tid: &str, own: &str) -> Decision {
-    if offer.policy_recording && policy_recording {
-        return Decision::Accept { rule: "policy recording".to_owned() };
-    }
-    accept.decide(offer.caller(tid).map(|caller| caller.person.id).as_deref(), own)
+fn recorders(bot: &Value, name: &str) -> Vec<Recorder> {
+    let of = |entry: &Value| {
+        let id = text(entry, &["id"])?;
+        let participant = text(entry, &["participantId"]).map(|id| bounded(id, 256));
+        Some(Recorder { id: bounded(id, 256), participant })
+    };
+    list(bot, &[name]).iter().take(64).filter_map(of).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const OWN: &str = "932899f8-2ea1-4604-8413-27bd2892079f";
-    const ALICE: &str = "8a34a46b-3d17-4adc-8dce-dc4e7d572698";
-
-    fn accepts(pattern: &str, person: &str) -> bool {
-        let accept = AcceptFrom::parse(&[pattern.to_owned()]).expect("pattern");
-        matches!(accept.decide(Some(person), OWN), Decision::Accept { rule } if rule == pattern)
-    }
-
-    #[test]
-    fn patterns_admit_exactly_whom_they_name() {
-        let own = format!("{ALICE}@{OWN}");
-        let other = format!("{ALICE}@1540a1a5-2394-4a41-aa72-9ee6fa18cfc8");
-        for (pattern, person, expected) in [
-            (format!("*@{OWN}"), own.as_str(), true),
-            (format!("*@{}", OWN.to_uppercase()), &own, true),
-            (format!("*@{OWN}"), &other, false),
-            (format!("*@{OWN}"), "tel:+4930", false),
-            (format!("*@{OWN}"), "guest:x", false),
-            (ALICE.to_owned(), &own, true),
-            (ALICE.to_uppercase(), &own, true),
-            (ALICE.to_owned(), &other, false),
-            (format!("{ALICE}@1540a1a5-2394-4a41-aa72-9ee6fa18cfc8"), &other, true),
-            (format!("{ALICE}@1540a1a5-2394-4a41-aa72-9ee6fa18cfc8"), &own, false),
-            ("tel:+49*".to_owned(), "tel:+4930123", true),
-            ("tel:+49*".to_owned(), "tel:+4130123", false),
-            ("tel:+4930123".to_owned(), "tel:+4930123", true),
-            ("tel:+4930123".to_owned(), "tel:+49301234", false),
-            ("tel:+49*".to_owned(), &own, false),
-            ("*".to_owned(), &other, true),
-            ("*".to_owned(), "tel:+1", true),
-            ("*".to_owned(), "guest:x@evil", true),
-            (format!("*@{OWN}"), &format!("guest:x@{OWN}"), false),
-        ] {
-            assert_eq!(accepts(&pattern, person), expected, "{pattern} and {person}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_pattern_is_refused_with_the_right_forms() {
-        for pattern in ["", "alice", "alice@", "@x", "*@", "tel:", "tel:+49x", "a@b@c", "sip:a@b", "tel:*9"] {
-            let error = AcceptFrom::parse(&[pattern.to_owned()]).expect_err(pattern);
-            assert!(error.to_string().contains("*@<tenant id>"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_caller_without_tenant_counts_to_the_call_and_then_to_the_token() {
-        let call = |tenant: Value| json!({"source": {"identity": {"user": {"id": ALICE}}}, "tenantId": tenant});
-        let accept = AcceptFrom::parse(&[format!("*@{OWN}")]).expect("pattern");
-        let decided = |call: Value, tid: &str| decide(&Offer::read(&call), &accept, true, tid, OWN);
-        assert!(matches!(decided(call(json!(null)), OWN), Decision::Accept { .. }));
-        assert!(matches!(decided(call(json!(OWN.to_uppercase())), "other"), Decision::Accept { .. }));
-        assert!(matches!(decided(call(json!("other")), OWN), Decision::Decline { .. }));
-        let nobody = decided(json!({}), OWN);
-        assert_eq!(nobody, Decision::Decline { reason: "the invitation does not say who sent it".into() });
-    }
-
-    #[test]
-    fn policy_recording_is_accepted_whoever_calls_if_so_configured() {
-        let accept = AcceptFrom::parse(&[]).expect("nobody");
-        let reasons = json!({"source": {"identity": {"user": {"id": ALICE, "tenantId": "stranger"}}},
-            "applicationMetadata": {"botData": {"inviteReasons": ["ComplianceRecording"]}}});
-        let offer = Offer::read(&reasons);
-        assert!(matches!(decide(&offer, &accept, true, OWN, OWN), Decision::Accept { .. }));
-        assert!(matches!(decide(&offer, &accept, false, OWN, OWN), Decision::Decline { .. }));
-        let bare = json!({"meetingInfo": {"@odata.type": "#microsoft.graph.tokenMeetingInfo"}, "incomingContext": {},
-            "targets": [{"identity": {"applicationInstance": {"id": "x"}}}]});
-        assert!(is_policy_recording(&bare));
-        assert!(is_policy_recording(&json!({"applicationMetadata": {"botData": {"inviteReasons": ["x"]}}})));
-        assert!(!is_policy_recording(&json!({"targets": [{"identity": {"applicationInstance": {"id": "x"}}}]})));
-    }
-}
+mod tests;

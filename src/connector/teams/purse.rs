@@ -81,11 +81,6 @@ impl Purse {
         self.trouble.subscribe()
     }
 
-    /// Application permissions in the token.
-    pub(super) async fn roles(&self) -> Vec<String> {
-        self.desk.lock().await.roles()
-    }
-
     /// Fetches and renews, for ever.
     pub(super) async fn keep(&self, client: &Client, clock: &Arc<dyn Clock>) {
         let mut wanted = self.wanted.subscribe();
@@ -93,12 +88,9 @@ impl Purse {
             return;
         }
         loop {
-            let (actions, pause) = {
-                let mut desk = self.desk.lock().await;
-                let actions = desk.handle(Input::Tick, clock.now());
-                (actions, desk.deadline().since(clock.now()))
-            };
+            let actions = self.desk.lock().await.handle(Input::Tick, clock.now());
             self.perform(client, clock, actions).await;
+            let pause = self.desk.lock().await.deadline().since(clock.now());
             tokio::select! {
                 () = tokio::time::sleep(pause + Duration::from_millis(1)) => {}
                 () = self.wake.notified() => {}

@@ -1,400 +1,395 @@
-//! Who is in a call: full and delta rosters by the rules of digest §10.
+//! Who is in a call: from roster notifications and fetched lists to `participant.*` facts (digest §10).
 //!
-//! A full roster lists everybody, so who is missing has left. A delta roster lists whom something changed about; missing
-//! means nothing there (trap 7). A person who rejoins gets a new participant id, and one with two devices is there twice;
-//! each participant id joins and leaves once, under the person's contract id.
+//! The unit is the roster participant: one device of one person, with an id of its own; coming back gives a new id. The
+//! unit of attendance is the person. So every roster participant is one `participant.joined` (`source_id` = roster id,
+//! `participant.id` = person), and when a person was there with two devices, the end of the first is a
+//! `participant.changed` with `detail.device = "left"`; `participant.left` comes with the last.
+//!
+//! Identity of the facts: joined, admitted, left, and whatever the platform numbers (`rosterSequenceNumber`) are the same
+//! fact whichever leg of the chain tells them. Changes without a number are numbered by what came before them, within
+//! the legs that record the same user; legs of other users tell such changes a second time. Twice is better than never.
+
+mod entry;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+pub use entry::Entry;
 
 use super::fact::Fact;
-use super::identity;
-use crate::model::{Kind, Participant, Person, Timestamp};
+use super::member::{bounded, digest, key, member, text};
+use super::notice::RosterForm;
+use crate::model::{Kind, Participant, Person, Reason, Timestamp};
 
-/// Characters kept of the free text that clients put into a roster; strangers write it.
-const METADATA_LIMIT: usize = 512;
+/// How many participants that left are remembered, so that late news of them is known as late.
+const GRAVES: usize = 4096;
 
-/// The roster of one call.
+/// Names in dedupe keys and identities that a roster is read with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Where a user without tenant counts to.
+    pub tenant: String,
+    /// Our application, lower case: its participants are our legs.
+    pub client_id: String,
+    /// The same for all legs of a conversation: tenant and call chain, else the call.
+    pub conversation: String,
+    /// The same for legs that record the same user.
+    pub leg: String,
+    /// `myParticipantId`.
+    pub own: Option<String>,
+}
+
+/// What a roster says after news.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// What happened, in order.
+    pub facts: Vec<Fact>,
+    /// Something was missed: the list has to be fetched.
+    pub needs_resync: bool,
+}
+
+/// The roster of one leg.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roster {
-    people: BTreeMap<String, Entry>,
-    /// Participants that have left, with their number then: a late entry must not bring them back.
-    gone: BTreeMap<String, Option<i64>>,
-    /// Newest `sequenceNumber` of a delta.
-    last: Option<i64>,
-    applied_at: Option<Timestamp>,
+    present: BTreeMap<String, Entry>,
+    gone: BTreeMap<String, Gone>,
+    last_list: Option<i64>,
+    last_applied: Option<Timestamp>,
     had_humans: bool,
+    fetched: bool,
+    burials: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Entry {
-    id: String,
-    name: Option<String>,
-    bot: bool,
-    in_lobby: Option<bool>,
-    muted: Option<bool>,
-    role: Option<String>,
-    /// Everything else that may change, by name.
-    traits: Map<String, Value>,
+/// A participant that left.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Gone {
     sequence: Option<i64>,
-    /// Changes told so far: makes each of them a fact of its own.
-    changes: u32,
-}
-
-/// What is needed to read a roster.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'v> {
-    /// What facts are keyed by: the call chain, or the call.
-    pub scope: &'v str,
-    /// Our own participant, which is none.
-    pub mine: Option<&'v str>,
-    /// Identities that are us.
-    pub own: &'v [String],
-    /// Where a user without tenant counts to.
-    pub tenant: &'v str,
+    /// How often this id has joined.
+    times: u32,
+    /// Order of leaving; the oldest is forgotten first.
+    order: u64,
 }
 
 impl Roster {
-    /// Human beings there, those in the lobby included.
+    /// People (not programs) on the roster, lobby included, each counted once.
     pub fn humans(&self) -> usize {
-        self.people.values().filter(|entry| !entry.bot).count()
+        let mut ids: Vec<&str> = self.present.values().filter(|e| e.is_human()).map(|e| e.person.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.len()
     }
 
-    /// Whether a human being has been there.
+    /// Whether there ever was a human on it.
     pub fn had_humans(&self) -> bool {
         self.had_humans
     }
 
-    /// The person behind a participant id who is there.
-    pub fn person(&self, participant: &str) -> Option<Person> {
-        self.people.get(participant).map(|entry| Person { id: entry.id.clone(), name: entry.name.clone() })
+    /// Everybody present, by roster id, without our own legs.
+    pub fn present(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.present.iter().filter(|(_, entry)| !entry.own).map(|(id, entry)| (id.as_str(), entry))
     }
 
-    /// Applies a full roster.
-    pub fn full(&mut self, list: &Value, view: View<'_>, now: Timestamp) -> Vec<Fact> {
-        self.applied_at = Some(now);
-        self.replace(list, view, true)
-    }
-
-    /// Applies what GET gave; who is missing has left only if it was asked for after the last notification.
-    pub fn fetched(&mut self, list: &Value, view: View<'_>, asked_at: Timestamp) -> Vec<Fact> {
-        let current = self.applied_at.is_none_or(|applied| asked_at > applied);
-        self.replace(list, view, current)
-    }
-
-    fn replace(&mut self, list: &Value, view: View<'_>, complete: bool) -> Vec<Fact> {
-        let Some(list) = list.as_array() else { return Vec::new() };
-        let mut facts = Vec::new();
-        let mut there = Vec::new();
-        for participant in list {
-            let Some(id) = participant.get("id").and_then(Value::as_str) else { continue };
-            there.push(id.to_owned());
-            facts.extend(self.one(id, participant, view));
+    /// Applies a roster notification.
+    pub fn apply(&mut self, form: RosterForm, data: &Value, scope: &Scope, now: Timestamp) -> Applied {
+        match form {
+            RosterForm::Full => self.apply_full(data, scope, now),
+            RosterForm::Delta => self.apply_delta(data, scope, now),
+            RosterForm::Bare => Applied { facts: Vec::new(), needs_resync: true },
         }
-        if complete {
-            let missing: Vec<String> = self.people.keys().filter(|id| !there.contains(id)).cloned().collect();
-            for id in missing {
-                facts.extend(self.left(&id, None, view.scope));
+    }
+
+    fn apply_full(&mut self, data: &Value, scope: &Scope, now: Timestamp) -> Applied {
+        let elements = data.as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut applied = Applied::default();
+        let mut named = Vec::new();
+        let mut unreadable = false;
+        for element in elements {
+            match Entry::read(element, scope) {
+                Some((id, entry)) => {
+                    named.push(id.clone());
+                    self.take(id, entry, element, scope, None, &mut applied.facts);
+                }
+                None => unreadable = true,
             }
+        }
+        // Somebody unreadable may be anybody: then nobody is taken for gone.
+        if unreadable {
+            applied.needs_resync = true;
+        } else {
+            self.missing_left(&named, scope, &mut applied.facts);
+        }
+        self.last_applied = Some(now);
+        applied
+    }
+
+    fn apply_delta(&mut self, data: &Value, scope: &Scope, now: Timestamp) -> Applied {
+        let lists = data.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(data));
+        let mut applied = Applied::default();
+        for delta in lists {
+            let number = member(delta, "sequenceNumber").and_then(Value::as_i64);
+            if let Some(number) = number {
+                match self.last_list {
+                    Some(last) if number > last.saturating_add(1) => {
+                        applied.needs_resync = true;
+                        self.last_list = Some(number);
+                    }
+                    Some(last) if number <= last => {}
+                    _ => self.last_list = Some(number),
+                }
+            }
+            // One participant without a wrapper is news of that participant only.
+            let participants = match member(delta, "participants").and_then(Value::as_array) {
+                Some(participants) => participants.as_slice(),
+                None => std::slice::from_ref(delta),
+            };
+            for element in participants {
+                let Some((id, entry)) = Entry::read(element, scope) else {
+                    applied.needs_resync = true;
+                    continue;
+                };
+                match member(element, "removedState") {
+                    Some(removed) => self.remove(&id, entry, removed, scope, &mut applied.facts),
+                    None if self.is_news(&id, &entry) => self.take(id, entry, element, scope, None, &mut applied.facts),
+                    None => {}
+                }
+            }
+        }
+        self.last_applied = Some(now);
+        applied
+    }
+
+    /// Applies the answer of `GET …/participants`, asked for at `began_at`. Absence counts as left only if nothing was
+    /// applied since, and if the answer has no further page.
+    pub fn apply_fetched(&mut self, body: &Value, began_at: Timestamp, scope: &Scope) -> Applied {
+        let mut applied = Applied::default();
+        let Some(elements) = member(body, "value").and_then(Value::as_array) else { return applied };
+        let found_by = self.fetched.then_some("roster check");
+        let stale = self.last_applied.is_some_and(|last| last >= began_at);
+        let mut named = Vec::new();
+        let mut readable = true;
+        for element in elements {
+            let Some((id, entry)) = Entry::read(element, scope) else {
+                readable = false;
+                continue;
+            };
+            named.push(id.clone());
+            let known = self.present.get(&id).map(|known| known.sequence);
+            // What left while the list was on its way must not come back by it.
+            let older = match (known, entry.sequence, self.gone.get(&id)) {
+                (Some(Some(ours)), Some(theirs), _) => theirs < ours,
+                (Some(_), None, _) => stale,
+                (None, theirs, Some(gone)) => stale || matches!((theirs, gone.sequence), (Some(t), Some(g)) if t <= g),
+                _ => false,
+            };
+            if !older {
+                self.take(id, entry, element, scope, found_by, &mut applied.facts);
+            }
+        }
+        if readable && !stale && text(body, &["@odata.nextLink"]).is_none() {
+            self.missing_left(&named, scope, &mut applied.facts);
+        }
+        self.fetched = true;
+        applied
+    }
+
+    /// A recorded user left a policy call: news from a `participantLeftNotification`.
+    pub fn left(&mut self, id: &str, person: Option<Person>, reason: Option<Reason>, scope: &Scope) -> Vec<Fact> {
+        let id = key(id);
+        let mut facts = Vec::new();
+        if self.present.contains_key(&id) {
+            self.bury(&id, None, reason, scope, &mut facts);
+        } else if !self.gone.contains_key(&id) {
+            let person = person.unwrap_or_else(|| Person { id: format!("participant:{id}"), name: None });
+            let times = 1;
+            self.grave(&id, Gone { sequence: None, times, order: 0 });
+            facts.push(self.leave_fact(&id, &person, times, false, reason, scope));
         }
         facts
     }
 
-    /// Applies a delta. The flag says that one before it is missing, so that the roster has to be fetched.
-    pub fn delta(&mut self, delta: &Value, view: View<'_>, now: Timestamp) -> (Vec<Fact>, bool) {
-        let number = delta.get("sequenceNumber").and_then(Value::as_i64);
-        let gap = match (number, self.last) {
-            (Some(number), Some(last)) => number > last.saturating_add(1),
-            _ => false,
+    /// The person behind a roster id that is present.
+    pub fn person(&self, id: &str) -> Option<&Person> {
+        self.present.get(&key(id)).map(|entry| &entry.person)
+    }
+
+    /// Whether news of a participant are newer than what is known; without numbers, the order of arrival decides.
+    fn is_news(&self, id: &str, entry: &Entry) -> bool {
+        let known = match (self.present.get(id), self.gone.get(id)) {
+            (Some(known), _) => known.sequence,
+            (None, Some(gone)) => gone.sequence,
+            (None, None) => None,
         };
-        if let Some(number) = number {
-            self.last = Some(self.last.map_or(number, |last| last.max(number)));
-        }
-        self.applied_at = Some(now);
-        let list = delta.get("participants").and_then(Value::as_array);
-        let mut facts = Vec::new();
-        for participant in list.into_iter().flatten() {
-            let Some(id) = participant.get("id").and_then(Value::as_str) else { continue };
-            facts.extend(self.one(id, participant, view));
-        }
-        (facts, gap)
+        !matches!((known, entry.sequence), (Some(ours), Some(theirs)) if theirs <= ours)
     }
 
-    fn one(&mut self, id: &str, participant: &Value, view: View<'_>) -> Vec<Fact> {
-        let sequence = participant.get("rosterSequenceNumber").and_then(Value::as_i64);
-        if is_us(id, participant, view) {
-            return Vec::new();
-        }
-        let known = self.people.get(id);
-        // Equal is a repetition, lower is late; both say nothing new.
-        let stale = |before: Option<i64>| matches!((sequence, before), (Some(now), Some(before)) if now < before);
-        if let Some(removed) = participant.get("removedState").filter(|state| state.is_object()) {
-            if known.is_some_and(|entry| stale(entry.sequence)) {
-                return Vec::new();
+    /// Takes what is now known of a participant.
+    fn take(
+        &mut self,
+        id: String,
+        mut entry: Entry,
+        raw: &Value,
+        scope: &Scope,
+        found_by: Option<&str>,
+        facts: &mut Vec<Fact>,
+    ) {
+        match self.present.get(&id) {
+            Some(known) => {
+                entry.inherit(known);
+                if !entry.own {
+                    self.change_facts(&id, known, &mut entry, scope, facts);
+                }
+                self.present.insert(id, entry);
             }
-            let mut facts = Vec::new();
-            if known.is_none() && !self.gone.contains_key(id) {
-                // Came and went between two notifications.
-                facts.extend(self.join(id, read(id, participant, view), view.scope));
+            None => {
+                entry.times = self.gone.remove(&id).map_or(1, |gone| gone.times.saturating_add(1));
+                entry.history = digest(&entry.state().to_string());
+                if !entry.own {
+                    facts.push(self.join_fact(&id, &entry, raw, scope, found_by));
+                }
+                self.had_humans |= entry.is_human();
+                self.present.insert(id, entry);
             }
-            let reason = removed.get("reason").and_then(Value::as_str);
-            facts.extend(self.left(id, reason, view.scope));
-            self.gone.insert(id.to_owned(), sequence);
-            return facts;
-        }
-        if let Some(before) = self.gone.get(id) {
-            match (sequence, before) {
-                (Some(now), Some(before)) if now > *before => {}
-                // A participant id does not come back; what says so is late.
-                _ => return Vec::new(),
-            }
-        }
-        let now = read(id, participant, view);
-        match known {
-            None => self.join(id, now, view.scope),
-            Some(entry) if stale(entry.sequence) => Vec::new(),
-            Some(_) => self.change(id, now, view.scope),
         }
     }
 
-    fn join(&mut self, id: &str, entry: Entry, scope: &str) -> Vec<Fact> {
-        self.gone.remove(id);
-        self.had_humans |= !entry.bot;
-        let mut fact = Fact::new(Kind::ParticipantJoined, format!("roster|{scope}|{id}|joined"));
-        fact.content.participant = Some(entry.participant());
-        fact.content.source_id = Some(id.to_owned());
-        fact.content.detail = (!entry.traits.is_empty()).then(|| Value::Object(entry.traits.clone()));
-        self.people.insert(id.to_owned(), entry);
-        vec![fact]
+    fn join_fact(&self, id: &str, entry: &Entry, raw: &Value, scope: &Scope, found_by: Option<&str>) -> Fact {
+        let mut fact = Fact::new(
+            Kind::ParticipantJoined,
+            format!("roster|{}|{}|joined|{}", scope.conversation, key(id), entry.times),
+        );
+        let mut detail = entry.detail(raw);
+        if let Some(found_by) = found_by {
+            detail["found_by"] = json!(found_by);
+        }
+        fact.content.source_id = Some(bounded(id, 256));
+        fact.content.participant = Some(Participant {
+            in_lobby: entry.in_lobby,
+            muted: entry.muted,
+            role: entry.role.clone(),
+            ..participant(&entry.person)
+        });
+        fact.content.detail = detail.as_object().is_some_and(|detail| !detail.is_empty()).then_some(detail);
+        fact
     }
 
-    /// Somebody has left; nothing if they were not there.
-    pub fn left(&mut self, id: &str, reason: Option<&str>, scope: &str) -> Option<Fact> {
-        let entry = self.people.remove(id)?;
-        self.gone.insert(id.to_owned(), entry.sequence);
-        let mut fact = left(scope, id);
-        fact.content.participant = Some(entry.participant());
-        fact.content.reason =
-            reason.map(|reason| crate::model::Reason { message: Some(reason.to_owned()), ..Default::default() });
-        if entry.in_lobby == Some(true) {
-            fact.content.detail = Some(json!({"from": "lobby"}));
-        }
-        Some(fact)
-    }
-
-    fn change(&mut self, id: &str, mut now: Entry, scope: &str) -> Vec<Fact> {
-        let Some(before) = self.people.get(id) else { return Vec::new() };
-        // What is not told has not changed.
-        now.in_lobby = now.in_lobby.or(before.in_lobby);
-        now.muted = now.muted.or(before.muted);
-        now.name = now.name.or_else(|| before.name.clone());
-        now.role = now.role.or_else(|| before.role.clone());
-        now.sequence = now.sequence.or(before.sequence);
-        now.changes = before.changes;
-        let mut changes = Map::new();
-        let names: std::collections::BTreeSet<&String> = before.traits.keys().chain(now.traits.keys()).collect();
-        for name in names {
-            let (old, new) = (before.traits.get(name), now.traits.get(name));
-            if old != new {
-                changes.insert(name.clone(), new.cloned().unwrap_or(Value::Null));
-            }
-        }
-        let same = before.in_lobby == now.in_lobby
-            && before.muted == now.muted
-            && before.name == now.name
-            && before.role == now.role
-            && before.id == now.id
-            && changes.is_empty();
-        let mut facts = Vec::new();
-        if !same {
-            now.changes += 1;
-            let key = format!(
-                "roster|{scope}|{id}|changed|{}|{:?}|{:?}|{}",
-                now.changes,
-                now.in_lobby,
-                now.muted,
-                Value::Object(changes.clone())
-            );
-            let mut fact = Fact::new(Kind::ParticipantChanged, key);
-            fact.content.participant = Some(now.participant());
-            fact.content.source_id = Some(id.to_owned());
-            fact.content.detail = (!changes.is_empty()).then_some(Value::Object(changes));
+    fn change_facts(&self, id: &str, known: &Entry, entry: &mut Entry, scope: &Scope, facts: &mut Vec<Fact>) {
+        let fact = |what: String| {
+            let mut fact = Fact::new(Kind::ParticipantChanged, format!("roster|{}|{what}", scope.conversation));
+            fact.content.source_id = Some(bounded(id, 256));
+            fact
+        };
+        let id_key = key(id);
+        let admitted = known.in_lobby == Some(true) && entry.in_lobby == Some(false);
+        if admitted {
+            // The real join: once for each roster participant, whoever tells it.
+            let mut fact = fact(format!("{id_key}|admitted|{}", entry.times));
+            fact.content.participant =
+                Some(Participant { in_lobby: Some(false), role: entry.role.clone(), ..participant(&entry.person) });
             facts.push(fact);
         }
-        self.had_humans |= !now.bot;
-        self.people.insert(id.to_owned(), now);
-        facts
+        let (before, after) = (known.state(), entry.state());
+        let detail = Entry::difference(&before, &after);
+        let moved = known.in_lobby != entry.in_lobby && entry.in_lobby.is_some() && !admitted;
+        let muted = (known.muted != entry.muted).then_some(entry.muted).flatten();
+        let renamed = entry.person != known.person || entry.role != known.role;
+        if detail.is_none() && !moved && muted.is_none() && !renamed {
+            return;
+        }
+        entry.history = digest(&format!("{}|{after}", known.history));
+        let what = match entry.sequence {
+            Some(number) => format!("{id_key}|changed|{number}|{}", digest(&after.to_string())),
+            None => format!("{id_key}|changed|{}|{}", scope.leg, entry.history),
+        };
+        let mut fact = fact(what);
+        fact.content.participant = Some(Participant {
+            in_lobby: moved.then_some(entry.in_lobby).flatten(),
+            muted,
+            role: entry.role.clone(),
+            ..participant(&entry.person)
+        });
+        fact.content.detail = detail;
+        facts.push(fact);
     }
-}
 
-/// The departure of a participant, as every source of it words it.
-pub fn left(scope: &str, id: &str) -> Fact {
-    let mut fact = Fact::new(Kind::ParticipantLeft, format!("roster|{scope}|{id}|left"));
-    fact.content.source_id = Some(id.to_owned());
-    fact
-}
+    fn missing_left(&mut self, named: &[String], scope: &Scope, facts: &mut Vec<Fact>) {
+        let named: std::collections::BTreeSet<&str> = named.iter().map(String::as_str).collect();
+        let missing: Vec<String> = self.present.keys().filter(|id| !named.contains(id.as_str())).cloned().collect();
+        for id in missing {
+            self.bury(&id, None, None, scope, facts);
+        }
+    }
 
-impl Entry {
-    fn participant(&self) -> Participant {
-        Participant {
-            id: self.id.clone(),
-            in_lobby: self.in_lobby,
-            muted: self.muted,
-            name: self.name.clone(),
-            role: self.role.clone(),
+    /// A delta says that somebody was removed; perhaps somebody never seen.
+    fn remove(&mut self, id: &str, entry: Entry, removed: &Value, scope: &Scope, facts: &mut Vec<Fact>) {
+        let known = self.present.get(id).and_then(|known| known.sequence);
+        if matches!((known, entry.sequence), (Some(ours), Some(theirs)) if theirs < ours) {
+            return;
+        }
+        let reason = text(removed, &["reason"])
+            .map(|message| Reason { message: Some(bounded(message, 1024)), ..Reason::default() });
+        if self.present.contains_key(id) {
+            self.bury(id, entry.sequence, reason, scope, facts);
+        } else if let Some(gone) = self.gone.get_mut(id) {
+            gone.sequence = gone.sequence.max(entry.sequence);
+        } else {
+            self.grave(id, Gone { sequence: entry.sequence, times: 1, order: 0 });
+            if !entry.own {
+                let lobby = entry.in_lobby == Some(true);
+                facts.push(self.leave_fact(id, &entry.person, 1, lobby, reason, scope));
+            }
+        }
+    }
+
+    fn bury(&mut self, id: &str, sequence: Option<i64>, why: Option<Reason>, scope: &Scope, facts: &mut Vec<Fact>) {
+        let Some(entry) = self.present.remove(id) else { return };
+        let sequence = entry.sequence.max(sequence);
+        self.grave(id, Gone { sequence, times: entry.times, order: 0 });
+        if !entry.own {
+            let lobby = entry.in_lobby == Some(true);
+            facts.push(self.leave_fact(id, &entry.person, entry.times, lobby, why, scope));
+        }
+    }
+
+    fn leave_fact(
+        &self,
+        id: &str,
+        person: &Person,
+        times: u32,
+        lobby: bool,
+        reason: Option<Reason>,
+        scope: &Scope,
+    ) -> Fact {
+        let devices = self.present.values().filter(|entry| !entry.own && entry.person.id == person.id).count();
+        let kind = if devices == 0 { Kind::ParticipantLeft } else { Kind::ParticipantChanged };
+        let mut fact = Fact::new(kind, format!("roster|{}|{}|left|{times}", scope.conversation, key(id)));
+        fact.content.source_id = Some(bounded(id, 256));
+        fact.content.participant = Some(Participant { in_lobby: lobby.then_some(true), ..participant(person) });
+        fact.content.reason = reason;
+        fact.content.detail = match (devices, lobby) {
+            (0, false) => None,
+            (0, true) => Some(json!({ "was": "waiting in the lobby" })),
+            (devices, _) => Some(json!({ "device": "left", "devices": devices })),
+        };
+        fact
+    }
+
+    fn grave(&mut self, id: &str, gone: Gone) {
+        self.burials = self.burials.saturating_add(1);
+        self.gone.insert(id.to_owned(), Gone { order: self.burials, ..gone });
+        if self.gone.len() > GRAVES {
+            let oldest = self.gone.iter().min_by_key(|(_, gone)| gone.order).map(|(id, _)| id.clone());
+            if let Some(oldest) = oldest {
+                self.gone.remove(&oldest);
+            }
         }
     }
 }
 
-fn is_us(id: &str, participant: &Value, view: View<'_>) -> bool {
-    if view.mine.is_some_and(|mine| mine.eq_ignore_ascii_case(id)) {
-        return true;
-    }
-    let principal = participant.pointer("/info/identity").and_then(|set| identity::principal(set, view.tenant));
-    principal.is_some_and(|one| one.is_bot() && view.own.iter().any(|own| own.eq_ignore_ascii_case(&one.id)))
-}
-
-fn read(id: &str, participant: &Value, view: View<'_>) -> Entry {
-    let principal = participant.pointer("/info/identity").and_then(|set| identity::principal(set, view.tenant));
-    let (person, bot) = match &principal {
-        Some(principal) => (principal.person.clone(), principal.is_bot()),
-        None => (Person { id: format!("participant:{id}"), name: None }, false),
-    };
-    let told = |key: &str| participant.get(key).filter(|value| !value.is_null());
-    let mut traits = Map::new();
-    let streams = told("mediaStreams").and_then(Value::as_array);
-    for stream in streams.into_iter().flatten() {
-        let text = |key: &str| stream.get(key).and_then(Value::as_str);
-        let (Some(media), Some(direction)) = (text("mediaType"), text("direction")) else { continue };
-        traits.insert(format!("stream_{media}"), direction.into());
-        if stream.get("serverMuted").and_then(Value::as_bool) == Some(true) {
-            traits.insert("server_muted".to_owned(), true.into());
-        }
-    }
-    for (key, name) in [
-        ("restrictedExperience", "restricted"),
-        ("recordingInfo", "recording"),
-        ("publishedStates", "published_states"),
-    ] {
-        if let Some(value) = told(key).filter(|value| value.to_string().len() <= METADATA_LIMIT) {
-            traits.insert(name.to_owned(), value.clone());
-        }
-    }
-    if let Some(text) = told("metadata").and_then(Value::as_str) {
-        traits.insert("metadata".to_owned(), text.chars().take(METADATA_LIMIT).collect::<String>().into());
-    }
-    for (pointer, name) in [("/info/endpointType", "endpoint"), ("/info/languageId", "language")] {
-        if let Some(text) = participant.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()) {
-            traits.insert(name.to_owned(), text.chars().take(METADATA_LIMIT).collect::<String>().into());
-        }
-    }
-    Entry {
-        id: person.id,
-        name: person.name,
-        bot,
-        in_lobby: told("isInLobby").and_then(Value::as_bool),
-        muted: told("isMuted").and_then(Value::as_bool),
-        role: told("meetingRole").and_then(Value::as_str).map(str::to_owned),
-        traits,
-        sequence: participant.get("rosterSequenceNumber").and_then(Value::as_i64),
-        changes: 0,
-    }
+fn participant(person: &Person) -> Participant {
+    Participant { id: person.id.clone(), name: person.name.clone(), ..Participant::default() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const VIEW: View<'static> = View { scope: "chain", mine: Some("me"), own: &[], tenant: "t" };
-    const ANN: &str = "00000000-0000-0000-0000-00000000000a";
-
-    fn person(id: &str, more: Value) -> Value {
-        let mut one = json!({"id": id, "info": {"identity": {"user": {"id": ANN, "displayName": "Ann"}}},
-            "isInLobby": false, "isMuted": false});
-        for (key, value) in more.as_object().expect("object") {
-            one[key] = value.clone();
-        }
-        one
-    }
-
-    fn kinds(facts: &[Fact]) -> Vec<&'static str> {
-        facts.iter().map(|fact| fact.kind.as_str()).collect()
-    }
-
-    #[test]
-    fn who_is_missing_from_a_full_roster_has_left() {
-        let mut roster = Roster::default();
-        let now = Timestamp(1);
-        let list = json!([person("a", json!({})), person("me", json!({})), person("b", json!({}))]);
-        assert_eq!(kinds(&roster.full(&list, VIEW, now)), ["participant.joined", "participant.joined"]);
-        assert!(roster.full(&list, VIEW, now).is_empty(), "the same again says nothing");
-        let muted = json!([person("a", json!({"isMuted": true}))]);
-        let facts = roster.full(&muted, VIEW, now);
-        assert_eq!(kinds(&facts), ["participant.changed", "participant.left"]);
-        assert_eq!(facts[0].content.participant.as_ref().expect("participant").muted, Some(true));
-        assert_eq!(kinds(&roster.full(&json!([]), VIEW, now)), ["participant.left"]);
-        assert_eq!((roster.humans(), roster.had_humans()), (0, true));
-    }
-
-    #[test]
-    fn missing_from_a_delta_means_nothing() {
-        let mut roster = Roster::default();
-        let delta = |number: i64, list: Value| json!({"sequenceNumber": number, "participants": list});
-        let now = Timestamp(1);
-        let both =
-            json!([person("a", json!({"rosterSequenceNumber": 1})), person("b", json!({"rosterSequenceNumber": 1}))]);
-        roster.delta(&delta(1, both), VIEW, now);
-        let (facts, gap) = roster.delta(
-            &delta(2, json!([person("a", json!({"rosterSequenceNumber": 2, "isMuted": true}))])),
-            VIEW,
-            now,
-        );
-        assert_eq!((kinds(&facts), gap), (vec!["participant.changed"], false));
-        // Late and repeated entries change nothing; a number left out is noticed.
-        let (facts, gap) = roster.delta(&delta(5, json!([person("a", json!({"rosterSequenceNumber": 1}))])), VIEW, now);
-        assert_eq!((kinds(&facts), gap), (vec![], true));
-        let removed = person("b", json!({"rosterSequenceNumber": 6, "removedState": {"reason": "x"}}));
-        let (facts, _) = roster.delta(&delta(6, json!([removed])), VIEW, now);
-        assert_eq!(kinds(&facts), ["participant.left"]);
-        let (facts, _) = roster.delta(&delta(4, json!([person("b", json!({"rosterSequenceNumber": 4}))])), VIEW, now);
-        assert_eq!(kinds(&facts), Vec::<&str>::new(), "who has left does not come back by a late entry");
-        assert_eq!(roster.humans(), 1);
-    }
-
-    #[test]
-    fn the_lobby_is_waited_in_and_left() {
-        let mut roster = Roster::default();
-        let now = Timestamp(1);
-        let facts = roster.full(&json!([person("a", json!({"isInLobby": true}))]), VIEW, now);
-        assert_eq!(facts[0].content.participant.as_ref().expect("participant").in_lobby, Some(true));
-        let facts = roster.full(&json!([person("a", json!({}))]), VIEW, now);
-        assert_eq!(kinds(&facts), ["participant.changed"]);
-        assert_eq!(facts[0].content.participant.as_ref().expect("participant").in_lobby, Some(false));
-        roster.full(&json!([person("a", json!({})), person("c", json!({"isInLobby": true}))]), VIEW, now);
-        let facts = roster.full(&json!([person("a", json!({}))]), VIEW, now);
-        assert_eq!(facts[0].content.detail, Some(json!({"from": "lobby"})));
-    }
-
-    #[test]
-    fn what_was_fetched_before_the_last_notification_takes_nobody_away() {
-        let mut roster = Roster::default();
-        roster.full(&json!([person("a", json!({}))]), VIEW, Timestamp(10));
-        assert!(roster.fetched(&json!([]), VIEW, Timestamp(9)).is_empty());
-        assert_eq!(kinds(&roster.fetched(&json!([]), VIEW, Timestamp(11))), ["participant.left"]);
-    }
-
-    #[test]
-    fn muting_twice_is_two_facts() {
-        let mut roster = Roster::default();
-        let mut keys = std::collections::HashSet::new();
-        roster.full(&json!([person("a", json!({}))]), VIEW, Timestamp(1));
-        for muted in [true, false, true, false] {
-            for fact in roster.full(&json!([person("a", json!({"isMuted": muted}))]), VIEW, Timestamp(1)) {
-                assert!(keys.insert(fact.dedupe));
-            }
-        }
-        assert_eq!(keys.len(), 4);
-    }
-}
+mod tests;

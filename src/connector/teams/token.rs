@@ -29,7 +29,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// No pause that the service asks for is longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// A token that the resource refuses is replaced no faster than this.
-const REJECTED_PAUSE: Duration = Duration::from_secs(5);
+const REJECTED_PAUSE: Duration = Duration::from_secs(60);
 /// An answer that takes longer does not come any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -115,7 +115,7 @@ pub struct TokenDesk {
     current: Option<Token>,
     issued: u64,
     asked_at: Option<Timestamp>,
-    last_asked: Option<Timestamp>,
+    rejected_at: Option<Timestamp>,
     due: Timestamp,
     outages: u32,
     failure: Option<TokenFailure>,
@@ -143,7 +143,7 @@ impl TokenDesk {
             current: None,
             issued: 0,
             asked_at: None,
-            last_asked: None,
+            rejected_at: None,
             due: Timestamp(i64::MIN),
             outages: 0,
             failure: None,
@@ -208,8 +208,10 @@ impl TokenDesk {
             }
             (Input::Rejected(number), asked) => {
                 if self.current.as_ref().is_some_and(|token| token.number == number) && asked.is_none() {
-                    // Who gets 401 for reasons of the resource's own must not make us ask without end.
-                    let soonest = self.last_asked.map_or(now, |last| now.max(last.plus(REJECTED_PAUSE)));
+                    // At once, because a call may ring; but who gets 401 for reasons of the resource's own must not make us
+                    // ask without end.
+                    let soonest = self.rejected_at.map_or(now, |last| now.max(last.plus(REJECTED_PAUSE)));
+                    self.rejected_at = Some(soonest);
                     self.due = self.due.min(soonest);
                 }
                 Vec::new()
@@ -236,7 +238,6 @@ impl TokenDesk {
             }
         }
         self.asked_at = Some(now);
-        self.last_asked = Some(now);
         vec![Action::Request(TokenRequest { url: self.url.clone(), form })]
     }
 

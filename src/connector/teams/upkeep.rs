@@ -1,224 +1,189 @@
 //! Keeps what reaches us complete: subscriptions alive, the past read after each gap, chats compared every night.
 //!
-//! One task. It owns the [`Keeper`] of subscriptions and the list of chats with what was read of each; requests and stored
-//! pages come back to it as lines. Chats are read two at a time, so that the budgets serve the present.
+//! One task around three machines: the [`Keeper`] of subscriptions, the [`Planner`] of readings, and a [`Backfill`] for each
+//! reading. Requests and stored pages come back to it as lines.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::ask::{Priority, Reply};
-use super::backfill::{Backfill, Past, Step};
+use super::ask::{Address, Ask, Reply};
+use super::backfill::{self, Backfill, Target};
 use super::change::{Item, Says};
 use super::chats::{Concerned, Order};
 use super::desk::Desk;
-use super::scope::Scope;
-use super::subscription::{Action, Certificate, Input, Keeper, Terms, Token};
+use super::moment;
+use super::plan::{self, Ended, Job, Planner, Reason, Rules};
+use super::subscription::{self, Cause, Certificate, Keeper, Terms, Token, Why};
 use crate::capture::{Append, CursorChange, Envelope, SinkError};
 use crate::model::{Gap, Timestamp};
 
-/// Chats read at a time.
-const AT_A_TIME: usize = 2;
-
-/// A chat that could not be read is tried again after this.
-const AGAIN: Duration = Duration::from_secs(300);
-
-/// Downtime beyond which the service no longer repeats what we did not take (digest §12).
-const REPEATED_FOR: Duration = Duration::from_secs(4 * 3600);
-
 /// Cursor entry of the secret that `clientState` is made with.
 const SEED: &str = "seed";
-/// Cursor entries of chats.
-const CURSOR: &str = "chat/";
 
 /// What is asked of the task.
 #[derive(Debug)]
 enum Line {
-    Follow(String, Option<String>),
-    Heard(String, Option<String>),
-    CallEnded(String, Timestamp),
-    Lifecycle(String, String),
-    Delivered(String),
-    NewKey(Certificate),
+    Follow(Target),
+    Heard(Target),
+    CallEnded(Target),
+    Keeper(subscription::Input),
 }
 
 /// The way to the task.
 pub(super) struct Upkeep {
     lines: mpsc::UnboundedSender<Line>,
-    states: RwLock<HashSet<String>>,
+    keeper: Mutex<Option<Keeper>>,
 }
 
-/// What the task takes up.
-pub(super) struct Requests {
-    lines: mpsc::UnboundedReceiver<Line>,
-    seed: Vec<u8>,
-    fresh_seed: bool,
+fn target(thread: &str, team: Option<&str>) -> Target {
+    match team {
+        Some(team) => Target::Channel { team: team.to_owned(), channel: thread.to_owned() },
+        None => Target::Chat { thread: thread.to_owned() },
+    }
 }
 
 impl Upkeep {
-    /// `cursor`: the entries of an earlier run.
-    pub(super) fn new(cursor: &[(String, Vec<u8>)]) -> (Upkeep, Requests) {
+    pub(super) fn new() -> (Upkeep, Requests) {
+        // Unbounded in type; what is in it stands for something stored.
         let (sender, lines) = mpsc::unbounded_channel();
-        let known = cursor.iter().find(|(key, _)| key == SEED).map(|(_, seed)| seed.clone());
-        let fresh_seed = known.is_none();
-        let seed = known.unwrap_or_else(|| {
-            let mut seed = vec![0; 32];
-            // Without randomness of the system there would be no TLS either.
-            let _ = aws_lc_rs::rand::fill(&mut seed);
-            seed
-        });
-        let upkeep = Upkeep { lines: sender, states: RwLock::default() };
-        (upkeep, Requests { lines, seed, fresh_seed })
+        (Upkeep { lines: sender, keeper: Mutex::new(None) }, Requests(lines))
     }
 
     fn tell(&self, line: Line) {
         let _ = self.lines.send(line);
     }
 
-    /// A chat is to be recorded, or a channel of a team.
+    /// A chat is to be recorded, or a channel of a team; all of its past with it.
     pub(super) fn follow(&self, thread: &str, team: Option<&str>) {
-        self.tell(Line::Follow(thread.to_owned(), team.map(str::to_owned)));
+        self.tell(Line::Follow(target(thread, team)));
     }
 
     /// Something was heard of a chat.
     pub(super) fn heard(&self, thread: &str, team: Option<&str>) {
-        self.tell(Line::Heard(thread.to_owned(), team.map(str::to_owned)));
+        self.tell(Line::Heard(target(thread, team)));
     }
 
     /// A call with this chat has ended.
-    pub(super) fn call_ended(&self, thread: &str, at: Timestamp) {
-        self.tell(Line::CallEnded(thread.to_owned(), at));
+    pub(super) fn call_ended(&self, thread: &str) {
+        self.tell(Line::CallEnded(target(thread, None)));
     }
 
     /// Something about a subscription.
     pub(super) fn lifecycle(&self, item: &Item) {
         if let Says::Lifecycle(event) = &item.says {
-            self.tell(Line::Lifecycle(item.subscription.clone(), event.clone()));
+            self.tell(Line::Keeper(subscription::Input::Lifecycle {
+                subscription: item.subscription.clone(),
+                event: event.clone(),
+                expires: item.expires.as_deref().and_then(moment::time),
+            }));
         }
     }
 
-    /// A notification came through a subscription.
+    /// Notifications came through a subscription.
     pub(super) fn delivered(&self, subscription: &str) {
-        self.tell(Line::Delivered(subscription.to_owned()));
+        let subscription = subscription.to_owned();
+        self.tell(Line::Keeper(subscription::Input::Delivered { subscription, count: 1 }));
     }
 
     /// There is a new key pair.
     pub(super) fn new_key(&self, id: String, base64: String) {
-        self.tell(Line::NewKey(Certificate { id, base64 }));
+        self.tell(Line::Keeper(subscription::Input::NewKey(Certificate { id, base64 })));
     }
 
-    /// Whether this is the secret of one of our subscriptions. Takes the same time for every wrong one.
-    pub(super) fn knows(&self, state: &str) -> bool {
-        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
-        states
-            .iter()
-            .fold(false, |found, one| found | verify_slices_are_equal(one.as_bytes(), state.as_bytes()).is_ok())
+    /// Whether a notification bears the secret of its subscription.
+    pub(super) fn knows(&self, subscription: &str, client_state: &str) -> bool {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        keeper.as_ref().is_some_and(|keeper| keeper.recognise(subscription, client_state).is_some())
+    }
+
+    fn keeper<T>(&self, act: impl FnOnce(&mut Keeper) -> T) -> Option<T> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
     }
 }
 
-/// What is known of the reading of one chat.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Chat {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    team: Option<String>,
-    /// Newest change that a complete reading met.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    checkpoint: Option<Timestamp>,
-    /// When it was compared last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    compared: Option<Timestamp>,
-    /// It was followed, so its whole past was or is to be read.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    followed: bool,
-    /// After a call.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    polls: Vec<Timestamp>,
-}
-
-/// Why a chat is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Why {
-    /// The newest, after a call.
-    Poll,
-    /// After a gap, or for the first time.
-    Behind,
-    /// Reaching back, whatever is known.
-    Compare,
-}
-
-struct Job {
-    past: Past,
-    why: Why,
-    /// Read what changed after this, if not what the checkpoint says.
-    since: Option<Timestamp>,
-    not_before: Timestamp,
-}
+/// What the task takes up.
+pub(super) struct Requests(mpsc::UnboundedReceiver<Line>);
 
 enum Came {
     Subscription(Token, Reply),
-    Read(String, Why, Step),
+    Read(Target, Read),
+}
+
+/// How a reading of the past ended.
+enum Read {
+    Done(backfill::Done),
+    Refused(String),
+    Failed(String),
 }
 
 /// The task. See the module.
 pub(super) struct Housekeeping {
     desk: Arc<Desk>,
     lines: mpsc::UnboundedReceiver<Line>,
-    keeper: Keeper,
-    chats: BTreeMap<String, Chat>,
-    jobs: HashMap<String, Job>,
-    reading: HashSet<String>,
+    planner: Planner,
     tasks: JoinSet<Result<Came, SinkError>>,
     changes: Vec<CursorChange>,
-    refused: HashSet<String>,
-    wide_since: HashMap<String, Timestamp>,
+    /// What the keeper wanted before there was a token.
+    first: Vec<subscription::Action>,
+    /// Targets of which something was heard and nothing read yet.
+    heard: HashSet<Target>,
+    /// Targets whose gap is told, until they can be read.
+    broken: HashSet<Target>,
+    cursor: Vec<(String, Vec<u8>)>,
 }
 
 impl Housekeeping {
+    /// Takes up what an earlier run kept; from here on notifications are recognised.
     pub(super) fn new(desk: Arc<Desk>, requests: Requests, cursor: &[(String, Vec<u8>)]) -> Housekeeping {
         let config = &desk.config;
+        let mut changes = Vec::new();
+        let known =
+            cursor.iter().find(|(key, _)| key == SEED).and_then(|(_, seed)| <[u8; 32]>::try_from(&seed[..]).ok());
+        let seed = known.unwrap_or_else(|| {
+            let mut seed = [0; 32];
+            // Without randomness of the system there would be no TLS either.
+            let _ = aws_lc_rs::rand::fill(&mut seed);
+            changes.push(CursorChange { key: SEED.to_owned(), value: Some(seed.to_vec()) });
+            seed
+        });
+        let pair = Arc::clone(desk.seals().current());
+        let certificate = Certificate { id: pair.id().to_owned(), base64: pair.certificate_base64() };
         let terms = Terms {
             notification_url: desk.callback("/api/notifications"),
             lifecycle_url: desk.callback("/api/lifecycle"),
             model: config.model.clone(),
-            encrypted: config.encrypted_notifications,
             life: config.subscription_life,
-            seed: requests.seed.clone(),
+            certificate: config.encrypted_notifications.then_some(certificate),
+            seed,
         };
-        let pair = Arc::clone(desk.seals().current());
-        let certificate = Certificate { id: pair.id().to_owned(), base64: pair.certificate_base64() };
-        let mut keeper = Keeper::new(terms, certificate, cursor);
-        // What the configuration no longer names is a stray; chats that were followed stay.
-        let scopes: Vec<String> = config.chat_scopes.clone();
-        let gone = keeper.drop_unwanted(|resource| match Scope::of(resource) {
-            Scope::Chat(_) | Scope::Channel(..) => true,
-            Scope::User(_) | Scope::Wide => scopes.iter().any(|scope| scope == resource),
+        let mut keeper = Keeper::new(terms, fastrand::u64(..));
+        let start = subscription::Input::Start {
+            entries: cursor.to_vec(),
+            scopes: config.chat_scopes.clone(),
+            last_seen: desk.last_seen,
+        };
+        let first = keeper.handle(start, desk.now());
+        *desk.upkeep.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        let planner = Planner::new(Rules {
+            every: config.reconcile_every,
+            window: config.reconcile_window,
+            overlap: config.backfill_overlap,
+            polls: config.chat_polls_after_call.clone(),
         });
-        let mut changes: Vec<CursorChange> = gone
-            .into_iter()
-            .map(|resource| CursorChange { key: format!("{}{resource}", super::subscription::CURSOR), value: None })
-            .collect();
-        if requests.fresh_seed {
-            changes.push(CursorChange { key: SEED.to_owned(), value: Some(requests.seed) });
-        }
-        let read = |(key, value): &(String, Vec<u8>)| {
-            Some((key.strip_prefix(CURSOR)?.to_owned(), serde_json::from_slice(value).ok()?))
-        };
         Housekeeping {
-            chats: cursor.iter().filter_map(read).collect(),
-            lines: requests.lines,
-            keeper,
-            desk,
-            jobs: HashMap::new(),
-            reading: HashSet::new(),
+            lines: requests.0,
+            planner,
             tasks: JoinSet::new(),
             changes,
-            refused: HashSet::new(),
-            wide_since: HashMap::new(),
+            first,
+            heard: HashSet::new(),
+            broken: HashSet::new(),
+            cursor: cursor.to_vec(),
+            desk,
         }
     }
 
@@ -227,310 +192,165 @@ impl Housekeeping {
         let desk = Arc::clone(&self.desk);
         // The seed is on disk before anybody is told a secret made with it.
         self.store().await?;
-        for scope in desk.config.chat_scopes.clone() {
-            self.want(&scope);
-        }
-        self.publish();
         let mut token = desk.client.graph.watch();
         tokio::select! {
             _ = token.wait_for(Option::is_some) => {}
             () = desk.context.stop.cancelled() => return Ok(()),
         }
-        self.started();
-        self.keep(Input::Start { last_seen: desk.last_seen });
+        let first = std::mem::take(&mut self.first);
+        self.perform(first);
+        let cursor = std::mem::take(&mut self.cursor);
+        self.plan(plan::Input::Start(cursor));
+        for scope in desk.config.chat_scopes.clone() {
+            if let Some(target @ (Target::Chat { .. } | Target::Channel { .. })) = Target::of_resource(&scope) {
+                self.plan(plan::Input::Follow { target, since: None });
+            }
+        }
         loop {
             self.store().await?;
-            let pause = self.deadline().map(|at| at.since(desk.now()) + Duration::from_millis(1));
+            let keeper = desk.upkeep.keeper(|keeper| keeper.deadline()).flatten();
+            let deadline = keeper.into_iter().chain(self.planner.deadline()).min();
+            let pause = deadline.map(|at| at.since(desk.now()) + Duration::from_millis(1));
             tokio::select! {
                 Some(line) = self.lines.recv() => self.take(line),
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(came) => self.came(came?),
                     Err(error) => tracing::error!("{}: a task of the upkeep failed: {error}", desk.name()),
                 },
-                () = sleep(pause) => {}
-                () = desk.context.stop.cancelled() => return self.store().await,
-            }
-            self.keep(Input::Tick);
-            self.due();
-        }
-    }
-
-    /// After a start every chat that was behind is read on from its checkpoint.
-    fn started(&mut self) {
-        let now = self.desk.now();
-        let Some(seen) = self.desk.last_seen else { return };
-        let threads: Vec<String> = self.chats.keys().cloned().collect();
-        for thread in threads {
-            self.read(&thread, Why::Behind, None, now);
-            if now.since(seen) > REPEATED_FOR {
-                let cause = "the recorder was not running for longer than the service repeats notifications";
-                self.gap(Concerned::Thread(thread), seen, now, cause.to_owned());
+                () = sleep(pause) => {
+                    self.keep(subscription::Input::Tick);
+                    self.plan(plan::Input::Tick);
+                }
+                () = desk.context.stop.cancelled() => {
+                    self.keep(subscription::Input::Stop);
+                    return self.store().await;
+                }
             }
         }
-    }
-
-    fn gap(&self, of: Concerned, from: Timestamp, to: Timestamp, cause: String) {
-        let _ = self.desk.orders.send(Order::Gap { of, gap: Gap { cause, from, to } });
-    }
-
-    fn want(&mut self, resource: &str) {
-        match Scope::of(resource) {
-            Scope::Chat(chat) => self.know(&chat, None),
-            Scope::Channel(team, channel) => self.know(&channel, Some(&team)),
-            Scope::User(_) | Scope::Wide => {}
-        }
-        self.keep(Input::Want(resource.to_owned()));
-    }
-
-    fn know(&mut self, thread: &str, team: Option<&str>) {
-        if self.chats.contains_key(thread) {
-            return;
-        }
-        self.chats.insert(thread.to_owned(), Chat { team: team.map(str::to_owned), ..Chat::default() });
-        self.note(thread);
-    }
-
-    fn note(&mut self, thread: &str) {
-        let value = self.chats.get(thread).and_then(|chat| serde_json::to_vec(chat).ok());
-        self.changes.push(CursorChange { key: format!("{CURSOR}{thread}"), value });
-    }
-
-    fn publish(&self) {
-        *self.desk.upkeep.states.write().unwrap_or_else(PoisonError::into_inner) = self.keeper.client_states();
     }
 
     fn take(&mut self, line: Line) {
-        let now = self.desk.now();
         match line {
-            Line::Follow(thread, team) => {
-                let known = self.chats.contains_key(&thread);
-                self.know(&thread, team.as_deref());
-                if let Some(chat) = self.chats.get_mut(&thread)
-                    && !std::mem::replace(&mut chat.followed, true)
-                {
+            Line::Follow(target) => {
+                if self.heard.remove(&target) {
                     // What was only heard of has no past here yet.
-                    chat.checkpoint = None;
-                    self.note(&thread);
+                    self.plan(plan::Input::Drop(target.clone()));
                 }
-                let resource = Scope::resource(&thread, team.as_deref());
-                let covered = self.keeper.resources().any(|one| one.eq_ignore_ascii_case("/chats/getAllMessages"));
-                if covered && team.is_none() {
-                    // Everything comes already; only the past is wanted.
-                    self.read(&thread, Why::Behind, None, now);
-                } else {
-                    self.want(&resource);
-                    self.publish();
-                    if known {
-                        self.read(&thread, Why::Behind, None, now);
-                    }
+                let wide = self.desk.config.chat_scopes.iter().any(|scope| {
+                    subscription::same(scope, "/chats/getAllMessages") && matches!(target, Target::Chat { .. })
+                });
+                if !wide {
+                    self.keep(subscription::Input::Want(target.resource(), Why::Call));
+                }
+                self.plan(plan::Input::Follow { target, since: None });
+            }
+            Line::Heard(target) => {
+                let now = self.desk.now();
+                if !self.planner.followed().any(|(known, _)| *known == target) {
+                    self.heard.insert(target.clone());
+                    self.plan(plan::Input::Follow { target, since: Some(now) });
                 }
             }
-            Line::Heard(thread, team) => {
-                if !self.chats.contains_key(&thread) {
-                    self.know(&thread, team.as_deref());
-                    // What came before is not ours; what comes now is compared every night.
-                    if let Some(chat) = self.chats.get_mut(&thread) {
-                        chat.checkpoint = Some(now);
-                        chat.compared = Some(now);
-                    }
-                    self.note(&thread);
-                }
-            }
-            Line::CallEnded(thread, at) => {
-                let polls: Vec<Timestamp> =
-                    self.desk.config.chat_polls_after_call.iter().map(|pause| at.plus(*pause)).collect();
-                if let Some(chat) = self.chats.get_mut(&thread) {
-                    chat.polls.extend(polls);
-                    chat.polls.sort_unstable();
-                    self.note(&thread);
-                }
-            }
-            Line::Lifecycle(subscription, event) => self.keep(Input::Lifecycle { subscription, event }),
-            Line::Delivered(subscription) => self.keep(Input::Delivered(subscription)),
-            Line::NewKey(certificate) => self.keep(Input::NewKey(certificate)),
+            Line::CallEnded(target) => self.plan(plan::Input::CallEnded(target)),
+            Line::Keeper(input) => self.keep(input),
         }
     }
 
-    /// Gives the keeper an input and performs what it says.
-    fn keep(&mut self, input: Input) {
+    fn keep(&mut self, input: subscription::Input) {
         let now = self.desk.now();
-        for action in self.keeper.handle(input, now) {
+        let actions = self.desk.upkeep.keeper(|keeper| keeper.handle(input, now)).unwrap_or_default();
+        self.perform(actions);
+    }
+
+    /// Performs what the keeper says.
+    fn perform(&mut self, actions: Vec<subscription::Action>) {
+        use subscription::Action;
+        for action in actions {
             match action {
                 Action::Ask(token, ask) => {
                     let desk = Arc::clone(&self.desk);
                     self.tasks.spawn(async move { Ok(Came::Subscription(token, desk.client.ask(ask).await)) });
                 }
-                Action::Lapsed { resource, from, to, cause } => {
-                    let of = match Scope::of(&resource) {
-                        Scope::Chat(thread) | Scope::Channel(_, thread) => Concerned::Thread(thread),
-                        Scope::User(_) | Scope::Wide => Concerned::Scope,
-                    };
-                    self.wide_since.insert(resource, from);
-                    self.gap(of, from, to, cause);
+                Action::Lapsed { resource, from, to, cause } => self.gap(&resource, from, to, cause),
+                Action::Backfill { resource, cause } => {
+                    let reason = if cause == Cause::New { Reason::New } else { Reason::Gap };
+                    self.plan(plan::Input::Due { resource, reason });
                 }
-                Action::Backfill(resource) => self.backfill(&resource),
-                Action::Store(key, value) => self.changes.push(CursorChange { key, value }),
-                Action::Alarm(text) => {
+                Action::Store { key, value } => self.changes.push(CursorChange { key, value }),
+                Action::Alarm { text, .. } => {
                     self.desk.context.health.count("subscription_alarms");
                     tracing::error!(connector.name = self.desk.name(), "{}: {text}", self.desk.name());
                 }
+                Action::Clear { key } => tracing::info!("{}: settled: {key}", self.desk.name()),
                 Action::Warn(text) => tracing::warn!(connector.name = self.desk.name(), "{}: {text}", self.desk.name()),
-            }
-        }
-    }
-
-    fn backfill(&mut self, resource: &str) {
-        let now = self.desk.now();
-        let lapsed = self.wide_since.remove(resource);
-        match Scope::of(resource) {
-            Scope::Chat(thread) | Scope::Channel(_, thread) => self.read(&thread, Why::Behind, None, now),
-            Scope::User(user) => {
-                if let Some(since) = lapsed {
-                    let job =
-                        Job { past: Past::User(user.clone()), why: Why::Behind, since: Some(since), not_before: now };
-                    self.jobs.insert(format!("user:{user}"), job);
-                }
-            }
-            Scope::Wide => {
-                // There is no reading of everything; every chat that is known is read from where it lapsed.
-                if lapsed.is_some() {
-                    let threads: Vec<String> = self.chats.keys().cloned().collect();
-                    for thread in threads {
-                        self.read(&thread, Why::Behind, lapsed, now);
-                    }
+                Action::Ready { resource } => {
+                    tracing::info!("{}: notifications of {resource} will come", self.desk.name())
                 }
             }
         }
     }
 
-    /// Puts a chat on the list of those to be read; a wish that reaches further back wins.
-    fn read(&mut self, thread: &str, why: Why, since: Option<Timestamp>, not_before: Timestamp) {
-        let Some(chat) = self.chats.get(thread) else { return };
-        let past = match &chat.team {
-            Some(team) => Past::Channel(team.clone(), thread.to_owned()),
-            None => Past::Chat(thread.to_owned()),
-        };
-        let job = Job { past, why, since, not_before };
-        match self.jobs.get_mut(thread) {
-            Some(known) => {
-                known.why = known.why.max(why);
-                known.not_before = known.not_before.min(not_before);
-            }
-            None => {
-                self.jobs.insert(thread.to_owned(), job);
+    fn plan(&mut self, input: plan::Input) {
+        for action in self.planner.handle(input, self.desk.now()) {
+            match action {
+                plan::Action::Begin(job) => self.begin(job),
+                plan::Action::Store { key, value } => self.changes.push(CursorChange { key, value }),
             }
         }
     }
 
-    fn deadline(&self) -> Option<Timestamp> {
-        let config = &self.desk.config;
-        let free = self.reading.len() < AT_A_TIME;
-        let jobs =
-            self.jobs.iter().filter(|(key, _)| free && !self.reading.contains(*key)).map(|(_, job)| job.not_before);
-        let polls = self.chats.values().filter_map(|chat| chat.polls.first().copied());
-        let compares =
-            self.chats.values().map(|chat| chat.compared.map_or(Timestamp(0), |at| at.plus(config.reconcile_every)));
-        jobs.chain(polls).chain(compares).chain(self.keeper.deadline()).min()
-    }
-
-    /// Begins what is due.
-    fn due(&mut self) {
-        let now = self.desk.now();
-        let every = self.desk.config.reconcile_every;
-        let mut poll = Vec::new();
-        let mut compare = Vec::new();
-        for (thread, chat) in &mut self.chats {
-            if chat.polls.first().is_some_and(|at| *at <= now) {
-                chat.polls.retain(|at| *at > now);
-                poll.push(thread.clone());
-            }
-            match chat.compared {
-                // The first reading is one from the beginning.
-                None => chat.compared = Some(now),
-                Some(at) if at.plus(every) <= now => {
-                    chat.compared = Some(now);
-                    compare.push(thread.clone());
-                }
-                Some(_) => continue,
-            }
-        }
-        for thread in poll {
-            self.read(&thread, Why::Poll, None, now);
-            self.note(&thread);
-        }
-        for thread in compare {
-            self.read(&thread, Why::Compare, None, now);
-            self.note(&thread);
-        }
-        while self.reading.len() < AT_A_TIME {
-            let ready = self.jobs.iter().filter(|(key, job)| job.not_before <= now && !self.reading.contains(*key));
-            let Some(key) = ready.min_by_key(|(_, job)| job.why).map(|(key, _)| key.clone()) else { return };
-            if let Some(job) = self.jobs.remove(&key) {
-                self.begin(key, job, now);
-            }
-        }
-    }
-
-    fn begin(&mut self, key: String, job: Job, now: Timestamp) {
-        let config = &self.desk.config;
-        let back = |at: Timestamp, by: Duration| Timestamp(at.micros() - i64::try_from(by.as_micros()).unwrap_or(0));
-        let checkpoint = self.chats.get(&key).and_then(|chat| chat.checkpoint);
-        let since = match job.why {
-            Why::Compare => Some(back(now, config.reconcile_window)),
-            // From the beginning, if there is no checkpoint.
-            Why::Poll | Why::Behind => {
-                job.since.map_or(checkpoint, |since| Some(checkpoint.map_or(since, |c| c.min(since))))
-            }
-        };
-        let since = since.map(|at| back(at, config.backfill_overlap));
-        let priority = if job.why == Why::Poll { Priority::Upkeep } else { Priority::Backfill };
-        let backfill = Backfill::new(job.past, since, &config.model, priority);
-        self.reading.insert(key.clone());
+    fn begin(&mut self, job: Job) {
+        let Job { target, since, until, reason } = job;
+        tracing::debug!("{}: reads the past of a chat: {reason:?}", self.desk.name());
+        let backfill = Backfill::new(target.clone(), since, until, &self.desk.config.model);
         let desk = Arc::clone(&self.desk);
-        self.tasks.spawn(async move { Ok(Came::Read(key, job.why, read(&desk, backfill).await?)) });
+        self.tasks.spawn(async move { Ok(Came::Read(target, read(&desk, backfill).await?)) });
+    }
+
+    fn gap(&self, resource: &str, from: Timestamp, to: Timestamp, cause: String) {
+        let of = match Target::of_resource(resource) {
+            Some(Target::Chat { thread }) => Concerned::Thread(thread),
+            Some(Target::Channel { channel, .. }) => Concerned::Thread(channel),
+            Some(Target::User { .. }) | None => Concerned::Scope,
+        };
+        let _ = self.desk.orders.send(Order::Gap { of, gap: Gap { cause, from, to } });
     }
 
     fn came(&mut self, came: Came) {
         let now = self.desk.now();
         match came {
-            Came::Subscription(token, reply) => {
-                self.keep(Input::Reply(token, reply, fastrand::f64()));
-                self.publish();
+            Came::Subscription(token, reply) => self.keep(subscription::Input::Reply(token, reply)),
+            Came::Read(target, read) => {
+                let ended = match read {
+                    Read::Done(done) => {
+                        self.broken.remove(&target);
+                        tracing::debug!("{}: read {} versions of messages", self.desk.name(), done.messages);
+                        Ended::Done(done)
+                    }
+                    Read::Refused(trouble) => {
+                        let text = format!("the service refused the messages of this conversation ({trouble})");
+                        self.unread(&target, text, now);
+                        Ended::Refused
+                    }
+                    Read::Failed(trouble) => {
+                        let text =
+                            format!("the messages of this conversation could not be read completely ({trouble})");
+                        self.unread(&target, text, now);
+                        Ended::Failed
+                    }
+                };
+                self.plan(plan::Input::Ended(target, ended));
             }
-            Came::Read(key, why, step) => {
-                self.reading.remove(&key);
-                match step {
-                    Step::Done { checkpoint, messages } => {
-                        self.refused.remove(&key);
-                        tracing::debug!(
-                            chat.messages = messages,
-                            "{}: the past of a chat is read ({why:?})",
-                            self.desk.name()
-                        );
-                        if let Some(chat) = self.chats.get_mut(&key) {
-                            chat.checkpoint = chat.checkpoint.max(checkpoint);
-                            chat.compared.get_or_insert(now);
-                            self.note(&key);
-                        }
-                    }
-                    Step::Refused(trouble) => {
-                        tracing::warn!(
-                            "{}: the service does not give the messages of a chat: {trouble}",
-                            self.desk.name()
-                        );
-                        if self.chats.contains_key(&key) && self.refused.insert(key.clone()) {
-                            let from = self.chats.get(&key).and_then(|chat| chat.checkpoint).unwrap_or(now);
-                            let cause = format!("the service refused the messages of this conversation ({trouble})");
-                            self.gap(Concerned::Thread(key), from.min(now), now, cause);
-                        }
-                    }
-                    Step::Failed(trouble) => {
-                        tracing::warn!("{}: the past of a chat could not be read yet: {trouble}", self.desk.name());
-                        self.read(&key, why, None, now.plus(AGAIN));
-                    }
-                    Step::Ask(_) => {}
-                }
-            }
+        }
+    }
+
+    /// A gap for what could not be read, once until it can.
+    fn unread(&mut self, target: &Target, cause: String, now: Timestamp) {
+        tracing::warn!(connector.name = self.desk.name(), "{}: {cause}", self.desk.name());
+        if self.broken.insert(target.clone()) {
+            let known = self.planner.followed().find(|(known, _)| *known == target);
+            let from = known.and_then(|(_, checkpoint)| checkpoint).unwrap_or(now);
+            self.gap(&target.resource(), from.min(now), now, cause);
         }
     }
 
@@ -544,38 +364,47 @@ impl Housekeeping {
 }
 
 /// Reads the past; each page is stored before the next is asked for.
-async fn read(desk: &Desk, mut backfill: Backfill) -> Result<Step, SinkError> {
-    loop {
-        let ask = match backfill.step() {
-            Step::Ask(ask) => ask,
-            other => return Ok(other),
-        };
-        let asked = match &ask.address {
-            super::ask::Address::Graph(path) => format!("GET {}/v1.0{path}", desk.config.endpoints.graph_url),
-            super::ask::Address::Link(link) => format!("GET {link}"),
-            super::ask::Address::Connector { path, .. } => format!("GET {path}"),
-        };
-        let reply = desk.client.ask(ask).await;
-        if let (true, Reply::Answer { status, content_type, body, .. }) = (reply.is_success(), &reply) {
-            let has_messages =
-                reply.json().get("value").and_then(serde_json::Value::as_array).is_some_and(|l| !l.is_empty());
-            if has_messages {
-                let envelope = Envelope {
-                    received_at: desk.now(),
-                    server_date: None,
-                    request: asked,
-                    status: *status,
-                    content_type: content_type.clone(),
-                    body: body.clone(),
-                    pending: true,
-                };
-                desk.append(Append { envelopes: vec![envelope], ..Append::default() }).await?;
-                desk.arrived.notify_one();
+async fn read(desk: &Desk, mut backfill: Backfill) -> Result<Read, SinkError> {
+    use backfill::{Action, Input};
+    let mut actions = std::collections::VecDeque::from(backfill.handle(Input::Start));
+    let mut last: Option<(String, Reply)> = None;
+    while let Some(action) = actions.pop_front() {
+        match action {
+            Action::Ask(ask) => {
+                let asked = asked(desk, &ask);
+                let reply = desk.client.ask(ask).await;
+                last = Some((asked, reply.clone()));
+                actions.extend(backfill.handle(Input::Reply(reply)));
             }
+            Action::Page => {
+                if let Some((request, Reply::Answer { status, content_type, body, .. })) = last.take() {
+                    let envelope = Envelope {
+                        received_at: desk.now(),
+                        server_date: None,
+                        request,
+                        status,
+                        content_type,
+                        body,
+                        pending: true,
+                    };
+                    desk.append(Append { envelopes: vec![envelope], ..Append::default() }).await?;
+                    desk.arrived.notify_one();
+                }
+                actions.extend(backfill.handle(Input::Stored));
+            }
+            Action::Done(done) => return Ok(Read::Done(done)),
+            Action::Refused { trouble, .. } => return Ok(Read::Refused(trouble)),
+            Action::Failed(trouble) => return Ok(Read::Failed(trouble)),
         }
-        if let Some(step) = backfill.answered(&reply) {
-            return Ok(step);
-        }
+    }
+    Ok(Read::Failed("the reading came to no end".to_owned()))
+}
+
+fn asked(desk: &Desk, ask: &Ask) -> String {
+    match &ask.address {
+        Address::Graph(path) => format!("GET {}/v1.0{path}", desk.config.endpoints.graph_url),
+        Address::Link(link) => format!("GET {link}"),
+        Address::Connector { path, .. } => format!("GET {path}"),
     }
 }
 

@@ -164,12 +164,12 @@ async fn calls(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         }
         let notices = match notice::read(&body) {
             Ok(notices) => notices,
-            Err(notice::Unreadable::NotGraph) => {
+            Err(notice::NotGraph) if serde_json::from_slice::<Value>(&body).is_ok() => {
                 // The service sends it again in Graph form (digest §5); this form is kept as it came.
                 store(&desk, envelope(&desk, request, &headers, body, false)).await?;
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
-            Err(notice::Unreadable::NotJson) => {
+            Err(notice::NotGraph) => {
                 store(&desk, envelope(&desk, request, &headers, body, false)).await?;
                 return Err(No::Bad(StatusCode::BAD_REQUEST));
             }

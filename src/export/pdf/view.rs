@@ -214,7 +214,7 @@ impl Story {
             }
         }
         let mut notes: Vec<String> =
-            message.attachments.iter().map(|file| format!("attachment: {}", attached(file))).collect();
+            event.content.files().iter().map(|file| format!("attachment: {}", attached(file))).collect();
         if !message.mentions.is_empty() {
             let named: Vec<String> = message.mentions.iter().map(|person| self.words.person(person)).collect();
             notes.push(format!("mentions {}", named.join(", ")));

@@ -7,8 +7,9 @@
 use std::collections::HashSet;
 
 use super::manifest::{Attachment, Custom, Edit, Event, Reaction};
+use crate::export::kept::Sizes;
 use crate::export::slice::people::short;
-use crate::export::slice::plain::{attached, placeholder};
+use crate::export::slice::plain::{attached, carried_name, placeholder};
 use crate::export::slice::{Earlier, Messages, People, Slice, Target, called, joins, time_of};
 use crate::export::text::line::Lines;
 use crate::harmless::one_line;
@@ -24,7 +25,15 @@ const REACTION: usize = 30;
 /// A file of the ZIP beside the manifest.
 pub(super) struct File {
     pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
+    pub(super) body: Body,
+}
+
+/// What is in it.
+pub(super) enum Body {
+    /// A text of ours.
+    Told(String),
+    /// The kept file with this SHA-256.
+    Kept(String),
 }
 
 /// What becomes of a slice.
@@ -42,10 +51,11 @@ pub(super) struct Told<'s> {
     repeated: HashSet<u64>,
     there: HashSet<String>,
     pub(super) files: Vec<File>,
+    sizes: &'s Sizes,
 }
 
-/// Tells a slice.
-pub(super) fn tell(slice: &Slice) -> Told<'_> {
+/// Tells a slice; `sizes` are those of its kept files.
+pub(super) fn tell<'s>(slice: &'s Slice, sizes: &'s Sizes) -> Told<'s> {
     let mut people = People::default();
     for person in &slice.roster {
         people.add(&person.id, person.name.as_deref());
@@ -61,6 +71,7 @@ pub(super) fn tell(slice: &Slice) -> Told<'_> {
         repeated: HashSet::new(),
         there: slice.roster.iter().map(|person| person.id.clone()).collect(),
         files: Vec::new(),
+        sizes,
     };
     for (index, event) in slice.events.iter().enumerate() {
         told.take(index, event);
@@ -200,15 +211,21 @@ impl<'s> Told<'s> {
     }
 
     fn attach(&mut self, event: &model::Event, made: &mut Event) {
-        let attachments = event.content.message.iter().flat_map(|message| &message.attachments);
-        for (n, attachment) in attachments.enumerate() {
-            let bytes = placeholder(attachment).into_bytes();
-            let name = format!("attachment-{}-{}.txt", event.seq, n + 1);
+        for (file, n) in event.content.files().iter().zip(1..) {
+            let attachment = &file.attachment;
             let display = short(&one_line(attachment.name.as_deref().unwrap_or("file without name")), 200);
-            let display = format!("{display} (not in the archive)");
-            made.attachments.push(Attachment { id: name.clone(), display, size: bytes.len() });
-            made.tell(&format!("Attachment {}", n + 1), one_line(&attached(attachment)));
-            self.files.push(File { name, bytes });
+            let kept = attachment.sha256.as_ref().and_then(|sha256| Some((sha256, *self.sizes.get(sha256)?)));
+            let (name, display, size, body) = match kept {
+                Some((sha256, size)) => (carried_name(event, n, attachment), display, size, Body::Kept(sha256.clone())),
+                None => {
+                    let told = placeholder(file);
+                    let name = format!("attachment-{}-{n}.txt", event.seq);
+                    (name, format!("{display} (not in the archive)"), told.len() as u64, Body::Told(told))
+                }
+            };
+            made.attachments.push(Attachment { id: name.clone(), display, size });
+            made.tell(&format!("Attachment {n}"), one_line(&attached(file)));
+            self.files.push(File { name, body });
         }
     }
 

@@ -85,7 +85,7 @@ pub(super) struct Reaction {
 pub(super) struct Attachment {
     pub(super) id: String,
     pub(super) display: String,
-    pub(super) size: usize,
+    pub(super) size: u64,
 }
 
 #[derive(Debug, Serialize)]

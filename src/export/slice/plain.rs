@@ -7,7 +7,7 @@ use chrono::TimeZone;
 use super::{Slice, Target, called, time_of};
 use crate::export::text::line::Lines;
 use crate::harmless::{name, one_line};
-use crate::model::{Attachment, Kind, Person, Timestamp};
+use crate::model::{Attachment, Event, FileOf, Kind, Person, Timestamp};
 
 /// Before each further line of a message.
 const MORE: &str = "  | ";
@@ -53,8 +53,8 @@ pub fn transcript(slice: &Slice) -> String {
                 earlier.text.split('\n').for_each(&mut more);
             }
         }
-        for attachment in event.content.message.iter().flat_map(|message| &message.attachments) {
-            more(&attached(attachment));
+        for file in event.content.files() {
+            more(&attached(&file));
         }
     }
     text
@@ -93,18 +93,45 @@ fn people(people: &[Person]) -> String {
     people.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// One line about a file that belongs to a message.
-pub fn attached(attachment: &Attachment) -> String {
+/// One line about a file that an event speaks of.
+pub fn attached(file: &FileOf<'_>) -> String {
+    let attachment = &file.attachment;
     let mut facts = Vec::new();
     facts.extend(attachment.media_type.clone());
     facts.extend(attachment.size.map(|bytes| format!("{bytes} bytes")));
     facts.extend(attachment.sha256.as_deref().map(|hash| format!("sha256 {hash}")));
     facts.extend(attachment.url.as_deref().map(|url| format!("at {url}")));
+    facts.extend(file.reason.filter(|_| !file.is_kept()).map(|reason| format!("not kept: {reason}")));
     let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
     format!("attachment: {}{facts}", attachment.name.as_deref().unwrap_or("without name"))
 }
 
-/// What stands in the place of a file: the archive keeps what was told about files, not their bytes.
-pub fn placeholder(attachment: &Attachment) -> String {
-    format!("This file is not in the archive. What was told about it:\n{}\n", one_line(&attached(attachment)))
+/// What stands in the place of a file that the archive does not have: it keeps what was told about it.
+pub fn placeholder(file: &FileOf<'_>) -> String {
+    let why = match file.is_kept() {
+        true => "This file was kept, but is missing in the archive or not what was kept.",
+        false => "This file is not in the archive.",
+    };
+    format!("{why} What was told about it:\n{}\n", one_line(&attached(file)))
+}
+
+/// The name that a file of an event has where it is carried along: made of numbers and, so that programs know what it is,
+/// the end of its own name.
+pub fn carried_name(event: &Event, place: usize, attachment: &Attachment) -> String {
+    let end =
+        attachment.name.as_deref().and_then(|name| name.rsplit_once('.')).map(|(_, end)| end.to_ascii_lowercase());
+    let is_plain = |end: &String| (1..=8).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_alphanumeric());
+    let end = end.filter(is_plain).or_else(|| {
+        let end = match attachment.media_type.as_deref()? {
+            "image/png" => "png",
+            "image/jpeg" => "jpg",
+            "image/gif" => "gif",
+            "image/webp" => "webp",
+            "text/plain" => "txt",
+            "application/pdf" => "pdf",
+            _ => return None,
+        };
+        Some(end.to_owned())
+    });
+    format!("attachment-{}-{place}.{}", event.seq, end.as_deref().unwrap_or("bin"))
 }

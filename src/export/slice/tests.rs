@@ -173,3 +173,29 @@ fn the_roster_of_a_slice_is_who_was_there_before_its_first_event() {
     let one = Limits { events: 1, ..Limits::default() };
     assert_eq!(rosters(one), [vec![], vec!["a"], vec!["a", "b"], vec!["a"], vec![], vec!["c"]]);
 }
+
+#[test]
+fn what_carries_files_begins_a_new_part_before_they_are_too_many() {
+    let (small, large) = (vec![1; 1000], vec![2; 5000]);
+    let hash = |bytes: &[u8]| crate::integrity::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes));
+    let sends = |n: usize, hash: &str| {
+        let mut content = said(&format!("m{n}"), "file");
+        let file = crate::model::Attachment { sha256: Some(hash.to_owned()), ..crate::model::Attachment::default() };
+        content.message.as_mut().unwrap().attachments = vec![file];
+        event(n, Some(1), i64::try_from(n).unwrap(), Kind::MessageSent, content)
+    };
+    let (a, b) = (hash(&small), hash(&large));
+    // The fourth is named and not there: it takes no room.
+    let names = [&a, &a, &b, &hash(b"lost"), &a, &a, &a];
+    let (dir, reader) = archive(names.iter().enumerate().map(|(n, name)| sends(n, name)).collect());
+    let kept = crate::archive::Attachments::of(&crate::archive::Layout::of(dir.path()));
+    kept.keep(&small).unwrap();
+    kept.keep(&large).unwrap();
+    let sizes = |limits: Limits| -> Vec<(usize, u32)> {
+        let slices = slices(&reader, &Selection::default(), Tz::UTC, limits);
+        slices.iter().map(|slice| (slice.events.len(), slice.parts)).collect()
+    };
+    assert_eq!(sizes(Limits::default()), [(7, 1)]);
+    assert_eq!(sizes(Limits { files: Some(2_000), ..Limits::default() }), [(2, 4), (1, 4), (3, 4), (1, 4)]);
+    assert_eq!(sizes(Limits { files: Some(1 << 20), ..Limits::default() }), [(7, 1)]);
+}

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::second;
 use crate::harmless::{name, one_line};
-use crate::model::{Attachment, Content, Event, Kind, Participant, Person, Reason};
+use crate::model::{Content, Event, FileOf, Kind, Participant, Person, Reason};
 
 /// Messages that a later edit or deletion can still be led back to.
 const REMEMBERED: usize = 20_000;
@@ -48,8 +48,8 @@ impl Lines {
         for line in said {
             writeln!(out, "{MORE}{}", one_line(line))?;
         }
-        for attachment in event.content.message.iter().flat_map(|message| &message.attachments) {
-            writeln!(out, "{MORE}attachment: {}", attached(attachment))?;
+        for file in event.content.files() {
+            writeln!(out, "{MORE}attachment: {}", attached(&file))?;
         }
         Ok(())
     }
@@ -230,13 +230,15 @@ pub(in crate::export) fn why(reason: &Reason) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", one_line(&parts.join(": "))) }
 }
 
-/// Name, type, size and hash of a file.
-pub(in crate::export) fn attached(attachment: &Attachment) -> String {
+/// Name, type, size and hash of a file, and why it is not kept.
+pub(in crate::export) fn attached(file: &FileOf<'_>) -> String {
+    let attachment = &file.attachment;
     let mut said = attachment.name.as_deref().map_or_else(|| "without name".to_owned(), name);
     let mut facts = Vec::new();
     facts.extend(attachment.media_type.as_deref().map(one_line));
     facts.extend(attachment.size.map(|bytes| format!("{bytes} bytes")));
     facts.extend(attachment.sha256.as_deref().map(|hash| format!("sha256 {}", one_line(hash))));
+    facts.extend(file.reason.filter(|_| !file.is_kept()).map(|reason| format!("not kept: {}", one_line(reason))));
     if !facts.is_empty() {
         said.push_str(&format!(" ({})", facts.join(", ")));
     }

@@ -30,9 +30,20 @@ pub(super) struct Lines<'a> {
     gaps: Vec<Value>,
     /// Seq and conversation of each `capture.gap`.
     gap_events: BTreeMap<u64, String>,
+    /// SHA-256 of the kept files that events name.
+    named: BTreeSet<String>,
     newer: u64,
     erased: u64,
     damaged: bool,
+}
+
+/// How a manifest calls kept files that are missing in the archive.
+const LOST: &str = "attachment that was lost";
+
+/// The hashes of the kept files that an event names.
+fn files_of(event: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let files = event.get("message").and_then(|message| message.get("attachments")?.as_array());
+    files.into_iter().flatten().filter_map(|file| file.get("sha256")?.as_str())
 }
 
 /// What is wrong with a line.
@@ -65,6 +76,7 @@ impl<'a> Lines<'a> {
             conversations: BTreeSet::new(),
             gaps: Vec::new(),
             gap_events: BTreeMap::new(),
+            named: BTreeSet::new(),
             newer: 0,
             erased: 0,
             damaged: false,
@@ -186,6 +198,9 @@ impl<'a> Lines<'a> {
                 &proof
             }
         };
+        if let Some(event) = &event {
+            self.named.extend(files_of(event).map(str::to_owned));
+        }
         let kind = text_of(told, "kind").unwrap_or_default().to_owned();
         let conversation = text_of(told, "conversation").unwrap_or_default().to_owned();
         if kind == "capture.gap" {
@@ -301,8 +316,22 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    /// Compares what the manifest tells with what the lines hold.
-    pub(super) fn against(&self, manifest: &Map<String, Value>, report: &mut Report, tell: &mut Tell<'_>) {
+    /// Whether the kept files that events name are listed, or told to be lost, and no others are listed.
+    fn files_fit(&self, manifest: &Map<String, Value>, files: &BTreeSet<String>) -> bool {
+        let left_out = manifest.get("left_out").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let told = left_out.iter().find(|told| told.get("what").and_then(Value::as_str) == Some(LOST));
+        let told = told.map_or(Some(0), |told| told.get("count")?.as_u64());
+        files.is_subset(&self.named) && told == Some(self.named.difference(files).count() as u64)
+    }
+
+    /// Compares what the manifest tells with what the lines hold; `files` are the hashes of the kept files that it lists.
+    pub(super) fn against(
+        &self,
+        manifest: &Map<String, Value>,
+        files: &BTreeSet<String>,
+        report: &mut Report,
+        tell: &mut Tell<'_>,
+    ) {
         let events = report.events;
         let mut wrong = |what: &str| tell(Finding::of(FindingKind::ChangedFile, what), report);
         let number = |name: &str| manifest.get(name).and_then(Value::as_u64);
@@ -317,6 +346,9 @@ impl<'a> Lines<'a> {
             }
             if !self.gaps_fit(manifest.get("gaps")) {
                 wrong("the manifest tells other gaps than the file holds");
+            }
+            if self.of_content && !self.files_fit(manifest, files) {
+                wrong("the kept files are not those that the events name, and the manifest does not tell it");
             }
             let listed = manifest.get("conversations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let with_gaps: BTreeSet<&str> = self.gap_events.values().map(String::as_str).collect();

@@ -20,7 +20,7 @@ pub struct ScenarioError {
 pub type Parameters = BTreeMap<String, u64>;
 
 /// What all tables of one file share.
-pub(super) struct Source<'a> {
+pub(in crate::simulate) struct Source<'a> {
     pub text: &'a str,
     pub parameters: Parameters,
 }
@@ -36,7 +36,7 @@ impl Source<'_> {
 }
 
 /// One table. Every key asked for counts as known; [`Reader::finish`] refuses the others.
-pub(super) struct Reader<'a> {
+pub(in crate::simulate) struct Reader<'a> {
     source: &'a Source<'a>,
     table: &'a DeTable<'a>,
     /// Byte offset of the table, for complaints about what is missing.
@@ -167,6 +167,61 @@ impl<'a> Reader<'a> {
 }
 
 /// The nearest known word, if one is near enough to be meant.
-pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(in crate::simulate) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     words.map(|w| (strsim::damerau_levenshtein(text, w), w)).filter(|(d, _)| *d <= 3).min().map(|(_, w)| w)
+}
+
+/// The parameters that a file declares, with those given in their place.
+pub(in crate::simulate) fn read_parameters(
+    source: &Source<'_>,
+    root: &DeTable<'_>,
+    given: &Parameters,
+) -> Result<Parameters> {
+    let mut all = Parameters::new();
+    if let Some(value) = root.get("parameters") {
+        let wrong = |at: usize| source.error(at, "[parameters] holds names with whole numbers from 0");
+        let table = value.get_ref().as_table().ok_or_else(|| wrong(value.span().start))?;
+        for (name, number) in table {
+            let parsed = number.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+            all.insert(name.get_ref().to_string(), parsed.ok_or_else(|| wrong(number.span().start))?);
+        }
+    }
+    for (name, number) in given {
+        if !all.contains_key(name) {
+            let near = nearest(name, all.keys().map(String::as_str)).map(|n| format!("; did you mean \"{n}\"?"));
+            let message = format!("the scenario has no parameter \"{name}\"{}", near.unwrap_or_default());
+            return Err(ScenarioError { line: 1, message });
+        }
+        all.insert(name.clone(), *number);
+    }
+    Ok(all)
+}
+
+/// The table under a key.
+pub(in crate::simulate) fn sub_table<'a>(
+    source: &'a Source<'a>,
+    of: &Reader<'a>,
+    key: &'static str,
+) -> Result<Option<Reader<'a>>> {
+    let Some(value) = of.value(key) else { return Ok(None) };
+    let table = value.get_ref().as_table().ok_or_else(|| of.error(format!("\"{key}\" must be a table: [{key}]")))?;
+    Ok(Some(Reader::new(source, table, value.span().start, format!("[{key}]"))))
+}
+
+/// The tables under a key.
+pub(in crate::simulate) fn sub_tables<'a>(
+    source: &'a Source<'a>,
+    of: &Reader<'a>,
+    key: &'static str,
+    what: &str,
+) -> Result<Vec<Reader<'a>>> {
+    let Some(value) = of.value(key) else { return Ok(Vec::new()) };
+    let wrong = || of.error(format!("\"{key}\" must be a list of tables: [[{key}]]"));
+    let list = value.get_ref().as_array().ok_or_else(wrong)?;
+    list.iter()
+        .map(|item: &'a Spanned<toml::de::DeValue<'a>>| {
+            let table = item.get_ref().as_table().ok_or_else(wrong)?;
+            Ok(Reader::new(source, table, item.span().start, what))
+        })
+        .collect()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,6 +16,7 @@ use crate::export::proofs;
 use crate::model::{Event, Seq};
 use crate::viewer::Viewer;
 use crate::viewer::page::PageError;
+use crate::viewer::pages::attachment::answer;
 
 /// Which part of the log.
 #[derive(Deserialize, IntoParams)]
@@ -130,6 +132,25 @@ pub(super) async fn proof(State(viewer): State<Arc<Viewer>>, Path(seq): Path<Str
         })
     });
     json(&answer.await?)
+}
+
+/// The bytes of a file of a message, if the archive keeps them: a raster image with its media type, anything else as bytes
+/// to be saved.
+#[utoipa::path(get, path = "/api/v1/events/{seq}/attachments/{number}", tag = "events",
+    params(("seq" = u64, Path, description = "Position in the log."),
+        ("number" = usize, Path, description = "Which of `message.attachments`, from 1; one with `sha256`.")),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
+            description = "The bytes. The ETag is their SHA-256."),
+        (status = 400, body = Failure),
+        (status = 404, body = Failure, description = "There is no such file, or its bytes are not kept, missing or changed."),
+        (status = 503, body = Failure, description = "Many files are being sent.")))]
+pub(super) async fn attachment(
+    State(viewer): State<Arc<Viewer>>,
+    headers: HeaderMap,
+    Path((seq, number)): Path<(String, String)>,
+) -> Result<Response, PageError> {
+    answer(&viewer, &headers, super::seq(&seq)?, &number).await
 }
 
 fn no_event() -> PageError {

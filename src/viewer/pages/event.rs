@@ -9,10 +9,11 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
+use super::attachment::is_picture;
 use super::transcript::{no_event, seq_of};
 use crate::archive::Reader;
 use crate::harmless;
-use crate::model::{Attachment, Event, Kind, Seq};
+use crate::model::{Event, Kind, Seq};
 use crate::viewer::page::{Cache, PageError, Prefs, Shell, html};
 use crate::viewer::time::{self, Moment};
 use crate::viewer::transcript::attendance::present;
@@ -52,7 +53,7 @@ struct Page {
     conversation: Option<(String, String)>,
     said: Option<Said>,
     markup: Option<String>,
-    attachments: Vec<Attachment>,
+    attachments: Vec<message::Attached>,
     present: Vec<Present>,
     /// Whether anybody's coming and going is told.
     presence_told: bool,
@@ -115,6 +116,7 @@ fn make(viewer: &Viewer, reader: &Reader, prefs: Prefs, seq: Seq, asked: &Asked)
     let told = event.content.message.as_ref();
     let participant = line::participant(&event.content);
     let late = event.recorded_at.since(at);
+    let kept = viewer.attachments();
     let place = event.conversation.as_ref().map(|id| links::event(id, seq));
     let last = reader.log_size()?;
     let page = Page {
@@ -129,7 +131,7 @@ fn make(viewer: &Viewer, reader: &Reader, prefs: Prefs, seq: Seq, asked: &Asked)
         conversation,
         said: told.filter(|m| !m.text.is_empty()).map(|m| Said::cut(&m.text, &[], m.text.floor_char_boundary(LONGEST))),
         markup: told.and_then(|m| m.html.as_deref()).and_then(formatted::formatted),
-        attachments: told.map(|m| m.attachments.clone()).unwrap_or_default(),
+        attachments: message::attached(&event, &|sha256| is_picture(&kept, sha256)),
         present: present_now,
         more_present,
         presence_told,
@@ -196,9 +198,5 @@ impl Page {
             (Some(who), kind) if kind == Kind::MessageSent.as_str() => format!("Message of {}", who.name),
             _ => format!("Event {}", self.seq),
         }
-    }
-
-    fn size(&self, attachment: &Attachment) -> String {
-        attachment.size.map(message::bytes).unwrap_or_default()
     }
 }

@@ -11,6 +11,7 @@ use axum::routing::get;
 use chrono::NaiveDate;
 use serde::Deserialize;
 
+use super::attachment::is_picture;
 use crate::archive::Reader;
 use crate::archive::reader::ConversationState;
 use crate::export;
@@ -251,12 +252,14 @@ fn make(
     let stretch = ask::stretch(reader, id, ask::kinds(&hidden), place, PAGE)?;
     let search = Search::new(asked, &prefs, now);
     let context = ask::context(reader, id, &stretch.events, &|message| about(viewer, id, message))?;
+    let kept = viewer.attachments();
     let setting = Setting {
         zone: prefs.zone,
         conversation: id,
         marks: &|text| search.marks(text),
         at: if let Place::At(seq) = place { Some(seq) } else { None },
         query: &asked.q,
+        pictures: &|sha256| is_picture(&kept, sha256),
     };
     let days = days(&stretch.events, &context, &setting);
     let live = head.conversation.state == ConversationState::Live && stretch.later.is_none();

@@ -6,7 +6,8 @@ use super::said::Said;
 use super::who::Who;
 use super::{Context, Setting, line};
 use crate::harmless::one_line;
-use crate::model::{Attachment, Content, Event, Kind, Message};
+use crate::model::{Content, Event, FileOf, Kind, Message, Seq};
+use crate::viewer::links;
 use crate::viewer::time::Moment;
 
 /// A message as a page shows it.
@@ -113,6 +114,12 @@ pub struct Attached {
     pub name: String,
     /// Type and size.
     pub facts: String,
+    /// Where its bytes are; empty if they are not in the archive.
+    pub href: String,
+    /// Whether it is a picture that a page may show.
+    pub picture: bool,
+    /// Why the bytes are not in the archive, if that was told.
+    pub reason: String,
     /// SHA-256 of the stored bytes; empty if they are not in the archive.
     pub sha256: String,
 }
@@ -157,7 +164,8 @@ pub fn shown(event: &Event, changes: &[&Event], context: &Context, setting: &Set
             });
         }
     }
-    let newest = edits.last().and_then(|edit| edit.content.message.as_ref()).unwrap_or(message);
+    let newest_event = edits.last().copied().filter(|edit| edit.content.message.is_some()).unwrap_or(event);
+    let newest = newest_event.content.message.as_ref().unwrap_or(message);
     let said = setting.said(&newest.text);
     let markup = said.is_empty().then(|| newest.html.as_deref().and_then(super::formatted::formatted)).flatten();
     let told = |change: &Event| change.content.reason.as_ref().map(line::why).unwrap_or_default();
@@ -179,7 +187,7 @@ pub fn shown(event: &Event, changes: &[&Event], context: &Context, setting: &Set
         reacted: reacted(changes).map(|change| note(change, reacted_how(change))).collect(),
         reply: message.in_reply_to.as_deref().map(|id| reply(id, context, setting)),
         mentions: newest.mentions.iter().map(Who::new).collect(),
-        attachments: newest.attachments.iter().map(attached).collect(),
+        attachments: attached(newest_event, setting.pictures),
         importance,
         behalf: behalf.map(one_line),
         asked: setting.at == Some(event.seq),
@@ -243,14 +251,25 @@ fn reply(id: &str, context: &Context, setting: &Setting<'_>) -> Reply {
     }
 }
 
-fn attached(attachment: &Attachment) -> Attached {
+/// The files of an event, as pages show them.
+pub fn attached(event: &Event, is_picture: &dyn Fn(&str) -> bool) -> Vec<Attached> {
+    event.content.files().iter().map(|file| one(file, event.seq, is_picture)).collect()
+}
+
+fn one(file: &FileOf<'_>, seq: Seq, is_picture: &dyn Fn(&str) -> bool) -> Attached {
+    let told = &file.attachment;
     let mut facts = Vec::new();
-    facts.extend(attachment.media_type.as_deref().map(one_line));
-    facts.extend(attachment.size.map(bytes));
+    facts.extend(told.media_type.as_deref().map(one_line));
+    facts.extend(told.size.map(bytes));
+    let sha256 = told.sha256.as_deref().map(one_line).unwrap_or_default();
+    let kept = file.number.filter(|_| file.is_kept());
     Attached {
-        name: attachment.name.as_deref().map_or_else(|| "A file without a name".to_owned(), crate::harmless::name),
+        name: told.name.as_deref().map_or_else(|| "A file without a name".to_owned(), crate::harmless::name),
         facts: facts.join(", "),
-        sha256: attachment.sha256.as_deref().map(one_line).unwrap_or_default(),
+        href: kept.map(|number| links::attachment(seq, number)).unwrap_or_default(),
+        picture: kept.is_some() && is_picture(&sha256),
+        reason: file.reason.map(one_line).unwrap_or_default(),
+        sha256,
     }
 }
 

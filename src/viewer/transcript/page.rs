@@ -30,6 +30,8 @@ pub struct Setting<'a> {
     pub at: Option<Seq>,
     /// What the reader searches for, carried along in links; may be empty.
     pub query: &'a str,
+    /// Whether the kept file with this SHA-256 is a picture that a page may show.
+    pub pictures: &'a dyn Fn(&str) -> bool,
 }
 
 impl Setting<'_> {

@@ -33,7 +33,14 @@ fn event(seq: u64, kind: Kind, seconds: i64, who: u8, message: u8) -> Event {
 
 fn shown(events: &[Event], changes: Vec<Event>) -> Vec<Day> {
     let id = conversation();
-    let setting = Setting { zone: Tz::Asia__Tokyo, conversation: &id, marks: &|_| Vec::new(), at: None, query: "" };
+    let setting = Setting {
+        zone: Tz::Asia__Tokyo,
+        conversation: &id,
+        marks: &|_| Vec::new(),
+        at: None,
+        query: "",
+        pictures: &|_| true,
+    };
     days(events, &Context::new(events, changes, HashMap::new()), &setting)
 }
 
@@ -95,7 +102,14 @@ fn what_becomes_of_a_message_stands_under_it_wherever_it_happened() {
 fn a_change_of_a_message_elsewhere_is_a_line_that_leads_there() {
     let changed = event(9, Kind::MessageEdited, 500, 1, 1);
     let id = conversation();
-    let setting = Setting { zone: Tz::UTC, conversation: &id, marks: &|_| Vec::new(), at: Some(Seq(9)), query: "" };
+    let setting = Setting {
+        zone: Tz::UTC,
+        conversation: &id,
+        marks: &|_| Vec::new(),
+        at: Some(Seq(9)),
+        query: "",
+        pictures: &|_| true,
+    };
     let target = Target { seq: 3, who: None, text: "first words".into() };
     let context = Context::new(std::slice::from_ref(&changed), Vec::new(), [("m1".to_owned(), target)].into());
     let days = days(std::slice::from_ref(&changed), &context, &setting);

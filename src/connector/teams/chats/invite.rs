@@ -6,12 +6,36 @@ use serde_json::{Value, json};
 use super::open::Work;
 use super::{Came, Lane};
 use crate::capture::{Origin, SinkError};
-use crate::connector::teams::activity::{Activity, Form};
+use crate::connector::teams::activity::{Activity, What as Form};
 use crate::connector::teams::ask::{Address, Ask, Class, Method, Patience, Priority, Reply, encoded};
+use crate::connector::teams::desk::Desk;
 use crate::connector::teams::fact::Fact;
+use crate::connector::teams::identity::Principal;
 use crate::connector::teams::moment;
 use crate::connector::teams::offer::Decision;
 use crate::model::{ConversationId, Kind, Message, Reason, Timestamp};
+
+/// When it was, in milliseconds: the identity of an activity that is no message.
+fn stamp(activity: &Activity) -> i64 {
+    activity.time.map_or(0, Timestamp::millis)
+}
+
+/// Whether somebody may put us into a chat: the rules of calls.
+fn decide(desk: &Desk, activity: &Activity) -> Decision {
+    let person = activity.from.clone();
+    let (id, tenant) = match person.as_ref().and_then(|person| person.id.split_once('@')) {
+        Some((id, tenant)) => (id.to_owned(), Some(tenant.to_owned())),
+        None => (person.as_ref().map(|person| person.id.clone()).unwrap_or_default(), None),
+    };
+    let caller = person.map(|person| Principal { person, member: "user".to_owned(), id, tenant });
+    match desk.rules.accept_from.allows(caller.as_ref(), &activity.tenant) {
+        Some(rule) => Decision::Accept { rule: rule.to_owned() },
+        None => {
+            let who = caller.map_or("somebody without identity".to_owned(), |caller| caller.person.id);
+            Decision::Decline { reason: format!("accept_from does not name {who}") }
+        }
+    }
+}
 
 /// What came of a notice.
 pub(super) struct Sent {
@@ -24,12 +48,12 @@ pub(super) struct Sent {
 impl Lane {
     /// An activity that is told from what it says itself.
     pub(super) async fn activity(&mut self, work: Work, activity: Activity) -> Result<(), SinkError> {
-        match activity.form {
+        match activity.what {
             Form::Installed => self.installed(work, activity).await,
             Form::Removed => {
                 let thread = activity.thread.clone();
-                let mut fact = Fact::new(Kind::PlatformEvent, format!("removed|{thread}|{}", activity.id));
-                fact.content.actor = activity.actor.clone();
+                let mut fact = Fact::new(Kind::PlatformEvent, format!("removed|{thread}|{}", stamp(&activity)));
+                fact.content.actor = activity.from.clone();
                 fact.content.detail = Some(json!({"bot": "removed from the chat"}));
                 if let Some(room) = self.rooms.get_mut(&thread) {
                     room.note.invited = false;
@@ -37,7 +61,7 @@ impl Lane {
                 self.note(&thread);
                 self.tell_in(&thread, work, vec![fact]).await
             }
-            Form::Message | Form::Changed | Form::Other => {
+            _ => {
                 let thread = activity.thread.clone();
                 if thread.is_empty() {
                     for fact in activity.facts {
@@ -56,7 +80,7 @@ impl Lane {
         let room = self.rooms.entry(thread.clone()).or_default();
         if std::mem::replace(&mut room.note.invited, true) {
             // Told twice: as an installation, and as a new member.
-            let mut fact = Fact::new(Kind::PlatformEvent, format!("installed|{thread}|{}|again", activity.id));
+            let mut fact = Fact::new(Kind::PlatformEvent, format!("installed|{thread}|{}|again", stamp(&activity)));
             fact.content.detail = Some(json!({"bot": "installed"}));
             return self.tell_in(&thread, work, vec![fact]).await;
         }
@@ -64,12 +88,11 @@ impl Lane {
             room.note.team = activity.team.clone();
         }
         let desk = std::sync::Arc::clone(&self.desk);
-        let person = activity.actor.as_ref().map(|actor| actor.id.as_str());
-        let decision = desk.accept.decide(person, &desk.config.tenant_id);
-        let key = format!("installed|{thread}|{}", activity.id);
+        let decision = decide(&desk, &activity);
+        let key = format!("installed|{thread}|{}", stamp(&activity));
         let fact = |kind: Kind, part: &str| {
             let mut fact = Fact::new(kind, format!("{key}|{part}"));
-            fact.content.actor = activity.actor.clone();
+            fact.content.actor = activity.from.clone();
             fact.content.source_id = Some(thread.clone());
             fact
         };
@@ -83,7 +106,7 @@ impl Lane {
                 facts.push(accepted);
                 let room = self.rooms.entry(thread.clone()).or_default();
                 room.note.declined = false;
-                room.notice = Some((activity.service_url.clone(), activity.conversation.clone()));
+                room.notice = activity.service_url.clone().map(|url| (url, thread.clone()));
                 if thread.starts_with("19:") {
                     desk.upkeep.follow(&thread, activity.team.as_deref());
                 }
@@ -159,7 +182,7 @@ impl Lane {
             // The same key as the message that comes back: two witnesses, one event.
             let at = moment::from_id(&id);
             let at_ms = at.unwrap_or(asked_at).millis();
-            let mut fact = Fact::new(Kind::NoticeSent, format!("message|{thread}|{id}|{at_ms}|sent"));
+            let mut fact = Fact::new(Kind::NoticeSent, format!("message|{thread}|{id}|{at_ms}"));
             fact.source_time = at;
             fact
         } else {

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use crate::capture::{EnvelopeId, StoredEnvelope};
-use crate::connector::teams::activity::{self, Activity};
+use crate::connector::teams::activity::{self, Activity, What as Form};
 use crate::connector::teams::change::{self, Item, Resource, Says};
 use crate::connector::teams::desk::{Desk, Ring};
 use crate::connector::teams::fact::Fact;
 use crate::connector::teams::moment;
 use crate::connector::teams::seal;
-use crate::connector::teams::trust::rules;
+use crate::connector::teams::trust::{Refusal, rules};
 use crate::model::Timestamp;
 
 /// One thing an envelope tells.
@@ -128,13 +128,41 @@ fn with_replies(mut json: Value) -> Vec<What> {
 
 fn of_activity(json: Value, tenant: &str) -> What {
     let activity = activity::read(&json, tenant);
-    match activity.readable() {
+    match readable(&activity) {
         // The message itself is read from Graph, so that both witnesses give one event.
         Some((resource, change)) => {
             What::Fetch { resource, change: change.to_owned(), fault: None, witness: Some(Box::new(activity)) }
         }
         None => What::Activity(Box::new(activity)),
     }
+}
+
+/// The message in Graph that an activity is about, and what happened to it; `None` for what is no message, or in a chat that
+/// has no name there.
+fn readable(activity: &Activity) -> Option<(Resource, &'static str)> {
+    let change = match activity.what {
+        Form::Message => "created",
+        Form::Edited | Form::Undeleted => "updated",
+        Form::Deleted => "deleted",
+        _ => return None,
+    };
+    let message = activity.message.clone()?;
+    if !activity.thread.starts_with("19:") {
+        return None;
+    }
+    let channel = activity.thread.ends_with("@thread.tacv2") || activity.thread.ends_with("@thread.skype");
+    let resource = match (&activity.team, &activity.root, channel) {
+        (_, _, false) => Resource::ChatMessage { chat: activity.thread.clone(), message },
+        (Some(team), Some(root), true) => Resource::ChannelMessage {
+            team: team.clone(),
+            channel: activity.thread.clone(),
+            message: root.clone(),
+            reply: (*root != message).then_some(message),
+        },
+        // A team that is told by a name of the Bot Framework only.
+        _ => return None,
+    };
+    Some((resource, change))
 }
 
 async fn notifications(desk: &Desk, body: &Value) -> Opened {
@@ -158,6 +186,8 @@ async fn notifications(desk: &Desk, body: &Value) -> Opened {
             .await;
         match verdict {
             None => return Opened::Later,
+            // While keys cannot be fetched, an unknown one may be new: that is our outage, not the sender's fault.
+            Some(Err(Refusal::UnknownKey)) if desk.keys_of_notifications.failing() => return Opened::Later,
             Some(Err(refusal)) => {
                 tracing::warn!(
                     "{}: change notifications whose validation tokens do not hold were dropped: {refusal}",

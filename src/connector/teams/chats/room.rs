@@ -14,7 +14,7 @@ use crate::capture::{CursorChange, Origin, SinkError};
 use crate::connector::teams::ask::{Ask, Class, Method, Patience, Priority, Reply, encoded};
 use crate::connector::teams::conversations;
 use crate::connector::teams::fact::Fact;
-use crate::connector::teams::membership::{self, ChatHead};
+use crate::connector::teams::membership::{self, ChatHead, ChatKind};
 use crate::model::{Content, ConversationId, Gap, Kind, Participant, Person, Timestamp};
 
 /// Cursor entries of chats.
@@ -116,11 +116,11 @@ impl Lane {
         let desk = std::sync::Arc::clone(&self.desk);
         let alias = conversations::thread(thread);
         let here = desk.conversations.find_or_open(&desk, std::slice::from_ref(&alias)).await?;
-        let head = if reply.is_success() {
-            membership::head(&reply.json(), &desk.config.tenant_id)
-        } else {
-            ChatHead::default()
-        };
+        let json = if reply.is_success() { reply.json() } else { serde_json::Value::Null };
+        let head = membership::head(&json, &desk.config.tenant_id);
+        // A channel calls itself by another member.
+        let channel = json.get("displayName").and_then(serde_json::Value::as_str).map(str::to_owned);
+        let topic = head.as_ref().and_then(|head| head.topic.clone()).or(channel);
         let room = self.rooms.entry(thread.to_owned()).or_default();
         room.note.conversation = Some(here.id.clone());
         room.opening = false;
@@ -128,13 +128,13 @@ impl Lane {
         self.batch.aliases.push((here.id.clone(), alias));
         let mut facts = Vec::new();
         if !here.of_call && !here.started && !room.note.declined {
-            room.members = head.members.clone();
+            room.members = head.as_ref().map(|head| head.members.clone()).unwrap_or_default();
             room.roll_call = Some(desk.now().plus(ROLL_CALL));
             if desk.conversations.start(&here.id).await {
-                facts.push(started(thread, &head));
+                facts.push(started(thread, topic, head.as_ref()));
             }
             facts.push(Fact::new(Kind::RecordingStarted, format!("recording|chat|{thread}")));
-        } else if let Some(topic) = head.topic.filter(|topic| !topic.is_empty()) {
+        } else if let Some(topic) = topic.filter(|topic| !topic.is_empty()) {
             let mut fact = Fact::new(Kind::ConversationChanged, format!("topic|{thread}|{topic}"));
             fact.content = Content { subject: Some(topic), ..Content::default() };
             facts.push(fact);
@@ -208,17 +208,23 @@ impl Lane {
     }
 }
 
-fn started(thread: &str, head: &ChatHead) -> Fact {
+fn started(thread: &str, topic: Option<String>, head: Option<&ChatHead>) -> Fact {
     let mut fact = Fact::new(Kind::ConversationStarted, format!("started|chat|{thread}"));
-    fact.source_time = head.created;
-    fact.content.subject = head.topic.clone();
+    fact.source_time = head.and_then(|head| head.created);
+    fact.content.subject = topic;
     fact.content.source_id = Some(thread.to_owned());
     let mut detail = serde_json::Map::new();
-    if let Some(kind) = &head.kind {
-        detail.insert("chat_type".to_owned(), kind.clone().into());
+    let kind = head.and_then(|head| match head.kind {
+        ChatKind::OneOnOne => Some("one on one"),
+        ChatKind::Group => Some("group"),
+        ChatKind::Meeting => Some("meeting"),
+        ChatKind::Unknown => None,
+    });
+    if let Some(kind) = kind {
+        detail.insert("chat_type".to_owned(), kind.into());
     }
-    if let Some(url) = &head.join_url {
-        detail.insert("join_url".to_owned(), url.clone().into());
+    if let Some(url) = head.and_then(|head| head.join_url.clone()) {
+        detail.insert("join_url".to_owned(), url.into());
     }
     fact.content.detail = (!detail.is_empty()).then_some(serde_json::Value::Object(detail));
     fact

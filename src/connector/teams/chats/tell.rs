@@ -1,12 +1,13 @@
 //! From what is ready to events: versions of messages compared with what is remembered of them, and everything else.
 
-
 use serde_json::Value;
 
 use super::open::{What, Work};
 use super::room::Waiting;
 use super::{HOLD, Lane, Ready};
 use crate::capture::{Origin, SinkError};
+use crate::connector::teams::ask::{Ask, Class, Method, Priority};
+use crate::connector::teams::change::Resource;
 use crate::connector::teams::fact::Fact;
 use crate::connector::teams::message::{self, Identity, Place, Seen};
 use crate::connector::teams::{meeting, membership};
@@ -19,9 +20,12 @@ impl Lane {
         while !self.ready.is_empty() {
             let mut versions: Vec<(Identity, Ready)> = Vec::new();
             for ready in std::mem::take(&mut self.ready) {
-                match message::identify(&ready.json) {
-                    Some(identity) => versions.push((identity, ready)),
-                    None => {
+                let identity = message::identify(&ready.json);
+                let placed =
+                    identity.map(|one| Identity { thread: one.thread.clone().or_else(|| ready.thread.clone()), ..one });
+                match placed {
+                    Some(identity) if identity.thread.is_some() => versions.push((identity, ready)),
+                    _ => {
                         let json = ready.json.clone();
                         self.unknown(ready.work, None, json, Some("it is no message".to_owned())).await?;
                     }
@@ -39,7 +43,8 @@ impl Lane {
 
     /// Reads from the archive what is remembered of these messages.
     async fn recall(&mut self, versions: &[(Identity, Ready)]) -> Result<(), SinkError> {
-        let mut keys: Vec<String> = versions.iter().map(|(one, _)| message::key(&one.thread, &one.id)).collect();
+        let mut keys: Vec<String> =
+            versions.iter().map(|(one, _)| message::key(one.thread.as_deref().unwrap_or_default(), &one.id)).collect();
         keys.retain(|key| !self.seen.contains_key(key));
         keys.sort_unstable();
         keys.dedup();
@@ -48,37 +53,42 @@ impl Lane {
         }
         let found = self.desk.recall(keys.clone()).await?;
         for (key, value) in keys.into_iter().zip(found) {
-            let seen = value.and_then(|value| serde_json::from_slice::<Seen>(&value).ok());
+            let seen = value.and_then(|value| Seen::from_bytes(&value));
             self.seen.insert(key, seen);
         }
         Ok(())
     }
 
     fn version(&mut self, identity: Identity, ready: Ready) {
-        let key = message::key(&identity.thread, &identity.id);
+        let thread = identity.thread.clone().unwrap_or_default();
+        let key = message::key(&thread, &identity.id);
         if let Some(waiting) = self.busy.get_mut(&key) {
             waiting.push_back(ready);
             return;
         }
-        let team = identity.team.clone();
+        let team = identity.channel.as_ref().map(|(team, _)| team.clone());
         let mut ready = Some(ready);
-        let conversation =
-            self.room(&identity.thread, team.as_deref(), || Waiting::Message(ready.take().expect("given once")));
+        let conversation = self.room(&thread, team.as_deref(), || Waiting::Message(ready.take().expect("given once")));
         let (Some(conversation), Some(mut ready)) = (conversation, ready) else { return };
-        if self.rooms.get(&identity.thread).is_some_and(|room| room.note.declined) {
+        if self.rooms.get(&thread).is_some_and(|room| room.note.declined) {
             self.done(ready.work.envelope);
             return;
         }
-        if identity.application.as_deref().is_some_and(|one| one.eq_ignore_ascii_case(&self.desk.config.client_id))
+        if identity
+            .sender_application
+            .as_deref()
+            .is_some_and(|one| one.eq_ignore_ascii_case(&self.desk.config.client_id))
             && self.is_notice(&ready.json)
         {
             // Our own notice comes back as a message; it is on record as `notice.sent`.
             self.done(ready.work.envelope);
             return;
         }
-        self.desk.upkeep.heard(&identity.thread, identity.team.as_deref());
+        if self.heard.insert(thread.clone()) {
+            self.desk.upkeep.heard(&thread, team.as_deref());
+        }
         let tenant = self.desk.config.tenant_id.clone();
-        let place = Place { thread: &identity.thread, tenant: &tenant };
+        let place = Place { thread: &thread, tenant: &tenant };
         let known = self.seen.get(&key).and_then(Option::as_ref);
         let mut reading = message::read(&ready.json, known, &place);
         if reading.unseen_edit && ready.live && !ready.held {
@@ -93,15 +103,25 @@ impl Lane {
                     self.fetch_contents(ready, key, wants);
                     return;
                 }
-                Some(kept) => {
-                    for (want, outcome) in kept {
-                        for fact in &mut reading.facts {
-                            message::kept(fact, &want, outcome.clone());
+                Some(contents) => {
+                    for (want, outcome) in contents {
+                        if let Some(fact) = reading.facts.get_mut(want.fact) {
+                            message::kept(fact, &want, outcome);
                         }
                     }
                 }
             }
         }
+        let again = reading.restate.then(|| Ready {
+            work: ready.work.clone(),
+            json: ready.json.clone(),
+            live: ready.live,
+            fault: None,
+            answer: None,
+            held: true,
+            contents: None,
+            thread: Some(thread.clone()),
+        });
         let origin = match ready.answer.take() {
             Some(answer) => {
                 self.batch.envelopes.push(answer);
@@ -114,11 +134,49 @@ impl Lane {
             if let Some(fault) = &fault {
                 mark_fetched(&mut fact, fault);
             }
-            self.hear(&identity.thread, &fact);
+            self.hear(&thread, &fact);
             self.batch.events.push(fact.captured(origin, Some(conversation.clone())));
         }
         self.seen.insert(key.clone(), Some(reading.seen));
         self.touched.insert(key);
+        match again {
+            Some(again) => self.ask_newest(again, &identity),
+            None => self.done(ready.work.envelope),
+        }
+    }
+
+    /// An older version was told after a newer one: the newest is asked for, so that it can be said again and be the last.
+    fn ask_newest(&mut self, ready: Ready, identity: &Identity) {
+        let id = identity.id.clone();
+        let resource = match (&identity.channel, &identity.reply_to) {
+            (Some((team, channel)), Some(root)) => Resource::ChannelMessage {
+                team: team.clone(),
+                channel: channel.clone(),
+                message: root.clone(),
+                reply: Some(id),
+            },
+            (Some((team, channel)), None) => {
+                Resource::ChannelMessage { team: team.clone(), channel: channel.clone(), message: id, reply: None }
+            }
+            (None, _) => Resource::ChatMessage { chat: identity.thread.clone().unwrap_or_default(), message: id },
+        };
+        let (path, class) = resource.path().unwrap_or((String::new(), Class::Other));
+        let ask = Ask::graph(Method::Get, path, class, Priority::Live);
+        self.ask(ask, move |reply| super::Came::Newest(Box::new(ready), reply));
+    }
+
+    /// Says the newest version of a message again.
+    pub(super) fn restate(&mut self, ready: Ready, reply: &crate::connector::teams::ask::Reply) {
+        let thread = ready.thread.clone().unwrap_or_default();
+        let conversation = self.rooms.get(&thread).and_then(|room| room.note.conversation.clone());
+        let tenant = self.desk.config.tenant_id.clone();
+        let place = Place { thread: &thread, tenant: &tenant };
+        let seen = ready.key().and_then(|key| self.seen.get(&key).cloned().flatten());
+        if let (true, Some(seen)) = (reply.is_success(), seen)
+            && let Some((fact, _)) = message::restate(&reply.json(), &seen, &place)
+        {
+            self.batch.events.push(fact.captured(Origin::Stored(ready.work.envelope), conversation));
+        }
         self.done(ready.work.envelope);
     }
 
@@ -138,15 +196,24 @@ impl Lane {
         match work.what.clone() {
             What::Activity(activity) => self.activity(work, *activity).await,
             What::Meeting(json) => {
-                let facts = meeting::read(&json, &self.desk.config.tenant_id);
-                self.tell_of_meeting(work, &json, facts).await
+                let event = meeting::read(&json, &self.desk.config.tenant_id);
+                self.tell_of_meeting(work, event).await
             }
             What::Member { chat, json, change } => {
-                let facts = membership::member(&json, &change, &chat, &self.desk.config.tenant_id);
+                let place = Place { thread: &chat, tenant: &self.desk.config.tenant_id };
+                let facts = membership::changed(&json, &change, &place);
                 self.tell_in(&chat, work, facts).await
             }
             What::Chat { chat, json } => {
-                let facts = membership::chat(&json, &chat);
+                let place = Place { thread: &chat, tenant: &self.desk.config.tenant_id };
+                let facts = match membership::renamed(&json, None, &place) {
+                    Some(fact) => vec![fact],
+                    None => {
+                        let mut fact = Fact::new(Kind::PlatformEvent, format!("chat|{chat}|{json}"));
+                        fact.content.detail = Some(json);
+                        vec![fact]
+                    }
+                };
                 self.tell_in(&chat, work, facts).await
             }
             What::Lifecycle(item) => {
@@ -162,12 +229,12 @@ impl Lane {
         }
     }
 
-    /// A call of a meeting, told by its join URL.
-    async fn tell_of_meeting(&mut self, work: Work, json: &Value, facts: Vec<Fact>) -> Result<(), SinkError> {
-        match meeting::thread(json) {
-            Some(thread) => self.tell_in(&thread, work, facts).await,
+    /// A call of a meeting, told by its join URL, which holds the id of its chat.
+    async fn tell_of_meeting(&mut self, work: Work, event: meeting::MeetingEvent) -> Result<(), SinkError> {
+        match event.join_url.as_deref().and_then(thread_in) {
+            Some(thread) => self.tell_in(&thread, work, event.facts).await,
             None => {
-                for fact in facts {
+                for fact in event.facts {
                     self.batch.events.push(fact.captured(Origin::Stored(work.envelope), None));
                 }
                 self.done(work.envelope);
@@ -228,6 +295,15 @@ impl Lane {
             }
         }
     }
+}
+
+/// The chat in a join URL: `…/19%3ameeting_…%40thread.v2/…`.
+fn thread_in(url: &str) -> Option<String> {
+    let url = percent_encoding::percent_decode_str(url).decode_utf8_lossy().into_owned();
+    let from = url.find("19:meeting_")?;
+    let rest = url.get(from..)?;
+    let end = rest.find("@thread.v2")? + "@thread.v2".len();
+    rest.get(..end).map(str::to_owned)
 }
 
 /// The mark of a message that came by another way than it was sent.

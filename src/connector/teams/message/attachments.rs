@@ -1,199 +1,197 @@
-//! What a message says: text, mentions, attachments, and the readable parts of quotes and cards.
+//! `attachments[]` of a message: files kept elsewhere, cards, quotes, code, and what is not known yet.
 
-use std::collections::BTreeSet;
+use serde_json::Value;
 
-use serde_json::{Map, Value, json};
+use super::cards;
+use super::markup::hosted_id;
+use super::people;
+use crate::connector::html::html_to_text;
+use crate::connector::teams::look::{at, id, list, text};
+use crate::model::Attachment;
 
-use super::versions::{plain, text};
-use super::{Place, card, path};
-use crate::connector::teams::ask::encoded;
-use crate::connector::teams::fact::Fact;
-use crate::connector::teams::identity;
-use crate::model::{Attachment, Message, Person};
-
-/// Why files that a message refers to are not kept.
-const ELSEWHERE: &str = "kept in SharePoint or OneDrive, which the recorder does not read";
-
-/// A content of a message that is to be fetched and kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Want {
-    /// Which of the message's attachments.
-    pub attachment: usize,
-    /// Path below `/v1.0`, rebuilt from ids and never taken as received.
-    pub path: String,
+/// What the attachments of a message come to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parts {
+    /// Files.
+    pub attachments: Vec<Attachment>,
+    /// Which of them (index) the service keeps as hosted content, and its id.
+    pub hosted: Vec<(usize, String)>,
+    /// Files whose bytes are not fetched: name and why.
+    pub not_kept: Vec<(String, &'static str)>,
+    /// Words of cards and quotes, in order.
+    pub words: Vec<String>,
+    /// Message id that the first quote names.
+    pub quoted: Option<String>,
 }
 
-/// What a message says.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Said {
-    pub(super) message: Message,
-    pub(super) wants: Vec<Want>,
-    pub(super) detail: Map<String, Value>,
-}
+/// Why files of SharePoint and OneDrive have no bytes in the archive.
+pub const NOT_READ: &str = "kept in SharePoint or OneDrive, which the recorder does not read";
+const ELSEWHERE: &str = "kept at an address that the recorder does not read";
 
-/// Notes in a message's event what became of one of its contents: digest, size and media type, or why it is not kept.
-pub fn kept(fact: &mut Fact, want: &Want, outcome: Result<(String, u64, Option<String>), String>) {
-    let Some(message) = &mut fact.content.message else { return };
-    let Some(attachment) = message.attachments.get_mut(want.attachment) else { return };
-    match outcome {
-        Ok((sha256, size, media_type)) => {
-            attachment.sha256 = Some(sha256);
-            attachment.size = Some(size);
-            let plain = media_type.filter(|kind| !kind.starts_with("application/json"));
-            attachment.media_type = plain.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
-        }
-        Err(reason) => {
-            let mut entry = json!({"reason": reason});
-            entry["url"] = attachment.url.clone().into();
-            let detail = fact.content.detail.get_or_insert_with(|| Value::Object(Map::new()));
-            if let Some(detail) = detail.as_object_mut() {
-                not_kept(detail, entry);
-            }
-        }
+/// Reads the list. `tenant` is where people without a tenant count to.
+pub fn read(attachments: &[Value], tenant: &str) -> Parts {
+    let mut parts = Parts::default();
+    for attachment in attachments {
+        parts.take(attachment, tenant);
     }
+    parts
 }
 
-fn not_kept(detail: &mut Map<String, Value>, entry: Value) {
-    let list = detail.entry("attachments_not_kept").or_insert_with(|| Value::Array(Vec::new()));
-    if let Some(list) = list.as_array_mut() {
-        list.push(entry);
-    }
-}
-
-pub(super) fn read(json: &Value, place: &Place<'_>) -> Said {
-    let mut said = Said::default();
-    let body = json.get("body").cloned().unwrap_or_default();
-    let (mut words, html) = plain(&body);
-    let message = &mut said.message;
-    message.id = text(json, "id").or_else(|| text(json, "etag")).unwrap_or_default().to_owned();
-    message.html = html;
-    message.importance = text(json, "importance").map(str::to_lowercase);
-    message.in_reply_to = text(json, "replyToId").map(str::to_owned);
-    message.mentions = mentions(json, place);
-    let mut quotes = Vec::new();
-    let mut parts = Vec::new();
-    let mut raw = Vec::new();
-    for attachment in json.get("attachments").and_then(Value::as_array).into_iter().flatten() {
-        let kind = text(attachment, "contentType").unwrap_or_default();
-        let name = text(attachment, "name").map(str::to_owned);
-        let content = attachment.get("content").and_then(Value::as_str);
-        let inner = content.and_then(|content| serde_json::from_str::<Value>(content).ok());
-        let inner = inner.or_else(|| attachment.get("content").filter(|content| content.is_object()).cloned());
-        match kind.to_ascii_lowercase().as_str() {
-            "messagereference" | "forwardedmessagereference" => {
-                let inner = inner.unwrap_or_default();
-                if kind.eq_ignore_ascii_case("messageReference") && said.message.in_reply_to.is_none() {
-                    let quoted = text(&inner, "messageId").or_else(|| text(attachment, "id"));
-                    said.message.in_reply_to = quoted.map(str::to_owned);
+impl Parts {
+    fn take(&mut self, attachment: &Value, tenant: &str) {
+        let kind = text(attachment, "contentType").unwrap_or_default().trim().to_ascii_lowercase();
+        let content = content(attachment);
+        match kind.as_str() {
+            "reference" => self.file(attachment, NOT_READ),
+            "messagereference" => {
+                if let Some(content) = &content {
+                    self.quoted = self.quoted.take().or_else(|| id(content, "messageId"));
+                    self.quote(content, "", "messageSender", "messagePreview", tenant);
                 }
-                quotes.extend(quote(&inner));
-                raw.push(json!({"contentType": kind, "content": inner}));
             }
-            "reference" => {
-                let url = text(attachment, "contentUrl").map(str::to_owned);
-                let mut entry = json!({"reason": ELSEWHERE});
-                if let Some(name) = &name {
-                    entry["name"] = name.clone().into();
+            "forwardedmessagereference" => {
+                if let Some(content) = &content {
+                    self.quote(content, "Forwarded: ", "originalMessageSender", "originalMessageContent", tenant);
+                    for inner in list(content, "attachments") {
+                        // One level only: what was forwarded may not forward.
+                        if text(inner, "contentType").is_some_and(|kind| kind.eq_ignore_ascii_case("reference")) {
+                            self.file(inner, NOT_READ);
+                        }
+                    }
                 }
-                if let Some(url) = &url {
-                    entry["url"] = url.clone().into();
+            }
+            "application/vnd.microsoft.card.codesnippet" => {
+                if let Some(url) = content.as_ref().and_then(|content| text(content, "codeSnippetUrl")) {
+                    self.snippet(attachment, url);
+                } else if let Some(content) = &content {
+                    self.say(cards::words(content, &kind));
                 }
-                not_kept(&mut said.detail, entry);
-                said.message.attachments.push(Attachment { name, url, ..Attachment::default() });
             }
-            kind if kind.starts_with("application/vnd.microsoft.card") || inner.is_some() => {
-                let inner = inner.unwrap_or_default();
-                parts.extend(card::text(&inner).filter(|text| !text.is_empty()));
-                raw.push(json!({"contentType": kind, "content": inner}));
-            }
-            // A copy of the body in activities.
-            "text/html" => {}
+            "text/html" | "text/plain" => {}
             _ => {
-                let url = text(attachment, "contentUrl").map(str::to_owned);
-                if content.is_some() {
-                    raw.push(json!({"contentType": kind, "content": content}));
+                // Cards, and whatever is not known: its words, and its file if it names one.
+                if let Some(content) = &content {
+                    self.say(cards::words(content, &kind));
                 }
-                let reason = format!("an attachment of the kind {kind} is not fetched");
-                not_kept(&mut said.detail, json!({"name": name, "reason": reason}));
-                said.message.attachments.push(Attachment {
-                    media_type: kind.contains('/').then(|| kind.to_owned()),
-                    name,
-                    url,
-                    ..Attachment::default()
-                });
+                match text(attachment, "contentUrl") {
+                    Some(url) if hosted_id(url).is_some() => self.snippet(attachment, url),
+                    Some(_) if !kind.contains("card.") => self.file(attachment, ELSEWHERE),
+                    _ if content.is_none() => self.say(text(attachment, "name").unwrap_or_default().to_owned()),
+                    _ => {}
+                }
             }
         }
     }
-    if !raw.is_empty() {
-        said.detail.insert("attachments".to_owned(), Value::Array(raw));
-    }
-    if !quotes.is_empty() {
-        words = format!("{}\n{words}", quotes.join("\n"));
-    }
-    for part in parts {
-        if !words.is_empty() {
-            words.push('\n');
-        }
-        words.push_str(&part);
-    }
-    said.message.text = words.trim_end_matches('\n').to_owned();
-    hosted(json, &body, place, &mut said);
-    said
-}
 
-/// Pictures and the like that the service hosts itself, by their ids in the body and in the list.
-fn hosted(json: &Value, body: &Value, place: &Place<'_>, said: &mut Said) {
-    let Some(base) = path(json, place) else { return };
-    let mut known = BTreeSet::new();
-    let content = body.get("content").and_then(Value::as_str).unwrap_or_default();
-    let mut found: Vec<(String, Option<String>)> = Vec::new();
-    for piece in content.split("hostedContents/").skip(1) {
-        let id: String = piece.chars().take_while(|c| !matches!(c, '/' | '"' | '\'' | '?' | '<' | ' ' | '&')).collect();
-        found.push((id, None));
-    }
-    for one in json.get("hostedContents").and_then(Value::as_array).into_iter().flatten() {
-        if let Some(id) = text(one, "id") {
-            found.push((id.to_owned(), text(one, "contentType").map(str::to_owned)));
+    fn say(&mut self, words: String) {
+        if !words.trim().is_empty() {
+            self.words.push(words.trim().to_owned());
         }
     }
-    for (id, media_type) in found {
-        let id = percent_encoding::percent_decode_str(&id).decode_utf8().map_or(id.clone(), |id| id.into_owned());
-        if id.is_empty() || id.len() > 2_000 || !known.insert(id.clone()) {
-            continue;
+
+    fn file(&mut self, attachment: &Value, reason: &'static str) {
+        let file = described(attachment, text(attachment, "contentUrl"));
+        self.not_kept.push((file.name.clone().or(file.url.clone()).unwrap_or_else(|| "file".into()), reason));
+        self.attachments.push(file);
+    }
+
+    fn snippet(&mut self, attachment: &Value, url: &str) {
+        match hosted_id(url) {
+            Some(hosted) => {
+                self.hosted.push((self.attachments.len(), hosted));
+                self.attachments.push(described(attachment, Some(url)));
+            }
+            None => self.file(attachment, ELSEWHERE),
         }
-        let path = format!("{base}/hostedContents/{}/$value", encoded(&id));
-        said.wants.push(Want { attachment: said.message.attachments.len(), path: path.clone() });
-        said.message.attachments.push(Attachment { media_type, url: Some(path), ..Attachment::default() });
+    }
+
+    fn quote(&mut self, content: &Value, before: &str, sender: &str, preview: &str, tenant: &str) {
+        let who = at(content, sender).and_then(|set| people::of_set(set, tenant));
+        let said = text(content, preview).unwrap_or_default();
+        let said = if said.contains(['<', '&']) { html_to_text(said) } else { said.to_owned() };
+        let who = who.map(|who| format!("{}: ", people::called(&who.person))).unwrap_or_default();
+        let lines: Vec<_> = said.trim().lines().map(str::to_owned).collect();
+        if !lines.is_empty() || !who.is_empty() {
+            self.words.push(format!("> {before}{who}{}", lines.join("\n> ")));
+        }
     }
 }
 
-fn mentions(json: &Value, place: &Place<'_>) -> Vec<Person> {
-    let list = json.get("mentions").and_then(Value::as_array);
-    let read = |mention: &Value| {
-        let principal = identity::principal(mention.get("mentioned")?, place.tenant)?;
-        let name = principal.person.name.or_else(|| text(mention, "mentionText").map(str::to_owned));
-        Some(Person { id: principal.person.id, name })
-    };
-    let mut mentions: Vec<Person> = Vec::new();
-    for person in list.into_iter().flatten().filter_map(read) {
-        if !mentions.iter().any(|known| known.id == person.id) {
-            mentions.push(person);
+/// `content` as JSON: it is a text that holds JSON, or JSON itself.
+fn content(attachment: &Value) -> Option<Value> {
+    match at(attachment, "content")? {
+        Value::String(text) => {
+            serde_json::from_str(text).ok().filter(|json: &Value| json.is_object() || json.is_array())
         }
+        json @ (Value::Object(_) | Value::Array(_)) => Some(json.clone()),
+        _ => None,
     }
-    mentions
 }
 
-/// A quoted or forwarded message as a line of its own.
-fn quote(inner: &Value) -> Option<String> {
-    let names = ["messagePreview", "originalMessageContent", "content"];
-    let preview = names.iter().find_map(|name| text(inner, name))?;
-    let preview = crate::connector::html::html_to_text(preview);
-    let senders = ["/messageSender", "/originalMessageSender"];
-    let sender = senders.iter().find_map(|pointer| inner.pointer(pointer)?.as_object());
-    let name = sender.and_then(|set| set.values().find_map(|one| one.get("displayName").and_then(Value::as_str)));
-    let quoted = preview.trim().replace('\n', "\n> ");
-    Some(match name {
-        Some(name) => format!("> {name}: {quoted}"),
-        None => format!("> {quoted}"),
+fn described(attachment: &Value, url: Option<&str>) -> Attachment {
+    let name = text(attachment, "name").map(str::to_owned);
+    let kind = text(attachment, "contentType").filter(|kind| kind.contains('/') && !kind.contains("vnd.microsoft"));
+    let media_type = kind.or_else(|| name.as_deref().and_then(by_extension)).map(str::to_owned);
+    Attachment { media_type, name, url: url.map(str::to_owned), ..Attachment::default() }
+}
+
+/// Media type by the end of a file's name, for the kinds that people send each other.
+fn by_extension(name: &str) -> Option<&'static str> {
+    let extension = name.rsplit_once('.')?.1.to_ascii_lowercase();
+    Some(match extension.as_str() {
+        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "xlsx" => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "pptx" => "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "doc" => "application/msword",
+        "xls" => "application/vnd.ms-excel",
+        "ppt" => "application/vnd.ms-powerpoint",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        "json" => "application/json",
+        "txt" | "log" => "text/plain",
+        "csv" => "text/csv",
+        "htm" | "html" => "text/html",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "mp4" => "video/mp4",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wav",
+        _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn files_cards_quotes_and_code_are_told_apart() {
+        let parts = read(
+            &[
+                json!({"id": "1", "contentType": "reference", "contentUrl": "https://s/a.docx", "name": "Budget.docx"}),
+                json!({"id": "2", "contentType": "messageReference", "content": json!({"messageId": "77", "messagePreview": "old\nwords",
+                    "messageSender": {"user": {"id": "u", "displayName": "Robin"}}}).to_string()}),
+                json!({"id": "3", "contentType": "application/vnd.microsoft.card.thumbnail", "content": "{\"title\":\"T\"}"}),
+                json!({"id": "4", "contentType": "application/vnd.microsoft.card.codesnippet", "name": "x.py",
+                    "content": json!({"language": "python", "codeSnippetUrl": "https://g/chats/c/messages/1/hostedContents/c0de/$value"}).to_string()}),
+                json!({"id": "5", "contentType": "forwardedMessageReference", "content": json!({"originalMessageId": "5",
+                    "originalMessageContent": "<p>far &amp; wide</p>", "originalMessageSender": {"user": {"id": "u", "displayName": "Ann"}}}).to_string()}),
+                json!({"id": "6", "contentType": "hologram", "name": "H"}),
+                json!("text"),
+            ],
+            "t",
+        );
+        assert_eq!(parts.words, ["> Robin: old\n> words", "T", "> Forwarded: Ann: far & wide", "H"]);
+        assert_eq!(
+            parts.attachments.iter().filter_map(|a| a.name.as_deref()).collect::<Vec<_>>(),
+            ["Budget.docx", "x.py"]
+        );
+        assert_eq!(parts.hosted, [(1, "c0de".to_owned())]);
+        assert_eq!(parts.not_kept, [("Budget.docx".to_owned(), NOT_READ)]);
+        assert_eq!(parts.quoted.as_deref(), Some("77"));
+    }
 }

@@ -1,125 +1,206 @@
-//! Messages that the service itself writes: members, names, calls, apps (digest §17).
+//! System messages: what `eventDetail` says, as facts and in words (digest §17).
+//!
+//! Without the `Prefer` header they come as `unknownFutureValue` (trap 23), so they are recognised by what they carry.
 
 use serde_json::Value;
 
-use super::versions::text;
-use super::{Place, Reading, Seen, hash};
+use super::people::{self, called};
+use super::{Place, time_ms};
 use crate::connector::teams::fact::Fact;
-use crate::connector::teams::{identity, moment};
-use crate::model::{Kind, Message, Participant, Person, Timestamp};
+use crate::connector::teams::look::{at, bare, id, list, text, time};
+use crate::connector::teams::moment;
+use crate::model::{Content, Kind, Message, Participant, Person, Timestamp};
 
-/// Recognised by its detail or its empty body, too: without the right header its type hides (trap 23).
-pub(super) fn is_system(json: &Value) -> bool {
+/// Whether the service rather than somebody speaks.
+pub fn is_system(json: &Value) -> bool {
     let kind = text(json, "messageType").unwrap_or_default();
-    json.get("eventDetail").is_some_and(Value::is_object)
+    let body = at(json, "body").and_then(|body| at(body, "content")).and_then(Value::as_str).unwrap_or_default();
+    let is_empty_element =
+        || body.trim_start().get(..19).is_some_and(|b| b.eq_ignore_ascii_case("<systemEventMessage"));
+    let nobody = || at(json, "from").is_none_or(|from| people::of_set(from, "").is_none());
+    at(json, "eventDetail").is_some_and(Value::is_object)
         || kind.eq_ignore_ascii_case("systemEventMessage")
         || kind.eq_ignore_ascii_case("chatEvent")
-        || json
-            .pointer("/body/content")
-            .and_then(Value::as_str)
-            .is_some_and(|body| body.trim() == "<systemEventMessage/>")
+        || is_empty_element() && nobody()
 }
 
-/// The kind of a detail: `membersAdded`; empty if it has none.
-fn kind_of(detail: &Value) -> String {
-    let name = detail.get("@odata.type").and_then(Value::as_str).unwrap_or_default();
-    let name = name.rsplit('.').next().unwrap_or_default().trim_start_matches('#');
-    name.strip_suffix("EventMessageDetail").unwrap_or(name).to_owned()
-}
-
-pub(super) fn read(json: &Value, known: Option<&Seen>, place: &Place<'_>) -> Reading {
-    let detail = json.get("eventDetail").filter(|detail| detail.is_object()).cloned().unwrap_or_default();
-    let id = text(json, "id").or_else(|| text(json, "etag")).unwrap_or_default().to_owned();
-    let time = |key: &str| text(json, key).and_then(moment::time);
-    let modified = time("lastModifiedDateTime").or_else(|| text(json, "etag").and_then(moment::from_id));
-    let created = time("createdDateTime").or_else(|| moment::from_id(&id)).or(modified);
-    let version = text(json, "etag").map(str::to_owned).or_else(|| modified.map(|at| at.millis().to_string()));
-    let version = version.unwrap_or_else(|| id.clone());
-    let words = hash(&detail.to_string());
-    let seen = Seen { version, modified: modified.map_or(0, Timestamp::millis), words, ..Seen::default() };
-    if known.is_some_and(|known| known.version == seen.version || known.words == seen.words) {
-        return Reading { seen, ..Reading::default() };
+/// The kind of an event detail: `membersAdded` of `#microsoft.graph.membersAddedEventMessageDetail`. Empty if not told.
+pub fn kind(detail: &Value) -> &str {
+    const END: &str = "EventMessageDetail";
+    let name = text(detail, "@odata.type").and_then(|name| name.rsplit(['.', '#']).next()).unwrap_or_default().trim();
+    let end = name.len().saturating_sub(END.len());
+    match name.get(end..) {
+        Some(tail) if tail.eq_ignore_ascii_case(END) => name.get(..end).unwrap_or(name),
+        _ => name,
     }
-    let kind = kind_of(&detail);
-    let initiator =
-        detail.get("initiator").and_then(|set| identity::principal(set, place.tenant)).map(|one| one.person);
-    let base = format!("system|{}|{id}|{}|{kind}", place.thread, created.map_or(0, Timestamp::millis));
-    let fact = |fact_kind: Kind, part: &str, words: String| {
-        let mut fact = Fact::new(fact_kind, format!("{base}|{part}"));
-        fact.source_time = created;
-        fact.content.actor = initiator.clone();
-        fact.content.message = Some(Message { id: id.clone(), text: words, ..Message::default() });
-        fact.content.detail = Some(detail.clone());
-        fact
+}
+
+/// The facts of a system message. `version` is set for a later version: then what is said anew has a key of its own.
+pub fn facts(json: &Value, place: &Place<'_>, message: &str, version: Option<i64>) -> Vec<Fact> {
+    let nothing = Value::Null;
+    let detail = at(json, "eventDetail").unwrap_or(&nothing);
+    let kind = kind(detail);
+    let initiator = ["initiator", "meetingOrganizer"].iter().find_map(|key| at(detail, key));
+    let actor = initiator.or_else(|| at(json, "from")).and_then(|set| people::of_set(set, place.tenant));
+    let time = time(json, "createdDateTime").or_else(|| moment::from_id(message));
+    let sent = moment::from_id(message)
+        .or(time)
+        .map_or_else(|| time_ms(json, "lastModifiedDateTime").unwrap_or(0), Timestamp::millis);
+    let ms = version.unwrap_or(sent);
+    let fact = |of: Kind, words: String, dedupe: String| Fact {
+        kind: of,
+        source_time: time,
+        dedupe,
+        content: Content {
+            actor: actor.as_ref().map(|actor| actor.person.clone()),
+            detail: if detail.is_null() { Some(bare(json)) } else { Some(bare(detail)) },
+            message: Some(Message { id: message.to_owned(), text: words, ..Message::default() }),
+            ..Content::default()
+        },
     };
-    let mut facts = Vec::new();
-    match kind.to_ascii_lowercase().as_str() {
-        member @ ("membersadded" | "membersjoined" | "membersdeleted" | "membersleft") => {
-            let came = matches!(member, "membersadded" | "membersjoined");
-            for person in members(&detail, place) {
-                let fact_kind = if came { Kind::ParticipantJoined } else { Kind::ParticipantLeft };
-                let mut one = fact(fact_kind, &person.id, String::new());
-                let Person { id, name } = person;
-                one.content.participant = Some(Participant { id, name, ..Participant::default() });
-                facts.push(one);
-            }
+    let lower = kind.to_ascii_lowercase();
+    let members = people::of_list(detail, "members", place.tenant);
+    let own_key = || format!("system|{}|{message}|{ms}|{kind}", place.thread);
+    let whole = match lower.as_str() {
+        "membersadded" | "membersjoined" | "membersdeleted" | "membersleft" if !members.is_empty() => {
+            let of = if lower.ends_with("ed") && !lower.ends_with("deleted") {
+                Kind::ParticipantJoined
+            } else {
+                Kind::ParticipantLeft
+            };
+            return members
+                .into_iter()
+                .map(|member| {
+                    let words = format!("{} {}", called(&member), moved(&lower));
+                    // A member is one fact, however many versions the message gets.
+                    let key = format!("system|{}|{message}|{sent}|{kind}|{}", place.thread, member.id);
+                    let mut fact = fact(of, words, key);
+                    let Person { id, name } = member;
+                    fact.content.participant = Some(Participant { id, name, ..Participant::default() });
+                    fact
+                })
+                .collect();
         }
         "chatrenamed" => {
-            let name = text(&detail, "chatDisplayName").unwrap_or_default().to_owned();
-            let mut one = fact(Kind::ConversationChanged, "subject", String::new());
-            one.content.subject = Some(name);
-            facts.push(one);
+            let mut fact = fact(Kind::ConversationChanged, in_words(&lower, detail, place), own_key());
+            fact.content.subject = Some(text(detail, "chatDisplayName").unwrap_or_default().to_owned());
+            fact
         }
-        _ => {}
-    }
-    if facts.is_empty() {
-        let mut one = fact(Kind::PlatformEvent, &seen.words.to_string(), in_words(&kind, &detail));
-        if detail.is_null() {
-            one.content.detail = Some(json.clone());
-        }
-        facts.push(one);
-    }
-    Reading { facts, seen, ..Reading::default() }
-}
-
-fn members(detail: &Value, place: &Place<'_>) -> Vec<Person> {
-    let list = detail.get("members").and_then(Value::as_array);
-    let one = |member: &Value| {
-        let alone = member.as_object().and_then(|one| identity::of_member("user", one, place.tenant));
-        alone.or_else(|| identity::principal(member, place.tenant)).map(|one| one.person)
+        _ => fact(Kind::PlatformEvent, in_words(&lower, detail, place), own_key()),
     };
-    list.into_iter().flatten().filter_map(one).collect()
+    vec![whole]
 }
 
-/// One readable line: the kind in words, and what it is about.
-fn in_words(kind: &str, detail: &Value) -> String {
-    let mut words = String::new();
-    for c in kind.chars() {
-        if c.is_uppercase() && !words.is_empty() {
-            words.push(' ');
+fn moved(kind: &str) -> &'static str {
+    match kind {
+        "membersadded" => "was added",
+        "membersjoined" => "joined",
+        "membersdeleted" => "was removed",
+        _ => "left",
+    }
+}
+
+/// One sentence fragment that says what happened; `kind` in lower case.
+fn in_words(kind: &str, detail: &Value, place: &Place<'_>) -> String {
+    let named = |what: &str, key: &str| match text(detail, key) {
+        Some(name) => format!("{what}: {}", name.trim()),
+        None => what.to_owned(),
+    };
+    let call = || match text(detail, "callEventType").unwrap_or_default().to_ascii_lowercase().as_str() {
+        "meeting" => "Meeting",
+        "screenshare" => "Screen sharing",
+        _ => "Call",
+    };
+    match kind {
+        "callstarted" => format!("{} started", call()),
+        "callended" => {
+            let lasted = text(detail, "callDuration").and_then(moment::duration);
+            let lasted = lasted.map(|lasted| format!(" after {}", span(lasted.as_secs()))).unwrap_or_default();
+            let people: Vec<String> = list(detail, "callParticipants")
+                .iter()
+                .filter_map(|entry| people::of_set(at(entry, "participant")?, place.tenant))
+                .map(|who| called(&who.person).to_owned())
+                .collect();
+            let with = if people.is_empty() { String::new() } else { format!(": {}", people.join(", ")) };
+            format!("{} ended{lasted}{with}", call())
         }
-        words.extend(c.to_lowercase());
+        "callrecording" => {
+            let lasted =
+                text(detail, "callRecordingDuration").and_then(moment::duration).filter(|lasted| !lasted.is_zero());
+            let lasted = lasted.map(|lasted| format!(", {}", span(lasted.as_secs()))).unwrap_or_default();
+            let status = match text(detail, "callRecordingStatus").unwrap_or_default().to_ascii_lowercase().as_str() {
+                "success" => "Recording of the call is available",
+                "failure" => "Recording of the call failed",
+                "initial" => "Recording of the call began",
+                "chunkfinished" => "A part of the recording of the call is available",
+                _ => "Recording of the call",
+            };
+            format!("{}{lasted}", named(status, "callRecordingDisplayName"))
+        }
+        "calltranscript" => "Transcript of the call is available".to_owned(),
+        "meetingpolicyupdated" => match at(detail, "meetingChatEnabled").and_then(Value::as_bool) {
+            Some(true) => "Meeting chat was switched on".to_owned(),
+            Some(false) => "Meeting chat was switched off".to_owned(),
+            None => "Meeting policy changed".to_owned(),
+        },
+        "conversationmemberroleupdated" => {
+            let who = at(detail, "conversationMemberUser").and_then(|user| people::of_user(user, place.tenant));
+            let roles: Vec<&str> = list(detail, "conversationMemberRoles").iter().filter_map(Value::as_str).collect();
+            let who = who.as_ref().map_or("Somebody", |who| called(who));
+            match roles.is_empty() {
+                true => format!("{who} has no special role any more"),
+                false => format!("{who} is now {}", roles.join(", ")),
+            }
+        }
+        "chatrenamed" => match text(detail, "chatDisplayName") {
+            Some(_) => named("Chat renamed", "chatDisplayName"),
+            None => "Name of the chat removed".to_owned(),
+        },
+        "messagepinned" => "Message pinned".to_owned(),
+        "messageunpinned" => "Message unpinned".to_owned(),
+        "tabupdated" => "Tab changed".to_owned(),
+        "teamsappinstalled" => named("App installed", "teamsAppDisplayName"),
+        "teamsappremoved" => named("App removed", "teamsAppDisplayName"),
+        "teamsappupgraded" => named("App upgraded", "teamsAppDisplayName"),
+        "channeladded" => named("Channel added", "channelDisplayName"),
+        "channeldeleted" => named("Channel deleted", "channelDisplayName"),
+        "channelrenamed" => named("Channel renamed", "channelDisplayName"),
+        "channeldescriptionupdated" => named("Channel description changed", "channelDescription"),
+        "channelsetasfavoritebydefault" => "Channel is shown to everyone by default".to_owned(),
+        "channelunsetasfavoritebydefault" => "Channel is no longer shown to everyone by default".to_owned(),
+        "channelsharingupdated" => named("Sharing of the channel changed", "sharedChannelName"),
+        "teamcreated" => named("Team created", "teamDisplayName"),
+        "teamrenamed" => named("Team renamed", "teamDisplayName"),
+        "teamdescriptionupdated" => named("Team description changed", "teamDescription"),
+        "teamarchived" => "Team archived".to_owned(),
+        "teamunarchived" => "Team is no longer archived".to_owned(),
+        "teamjoiningenabled" => "Anybody may join the team".to_owned(),
+        "teamjoiningdisabled" => "Joining the team was switched off".to_owned(),
+        "" => "System message".to_owned(),
+        _ => spelled(id(detail, "@odata.type").as_deref().map_or(kind, |_| self::kind(detail))),
     }
-    if words.is_empty() {
-        words.push_str("system message");
-    }
-    if let Some(took) = text(detail, "callDuration").and_then(moment::duration) {
-        words.push_str(&format!(" after {} s", took.as_secs()));
-    }
-    let names = [
-        "callRecordingDisplayName",
-        "channelDisplayName",
-        "channelDescription",
-        "teamDisplayName",
-        "teamDescription",
-        "teamsAppDisplayName",
-        "callRecordingStatus",
-    ];
-    for name in names {
-        if let Some(about) = text(detail, name) {
-            words.push_str(": ");
-            words.push_str(about);
+}
+
+/// `channelSharingUpdated` as "Channel sharing updated".
+fn spelled(name: &str) -> String {
+    let mut out = String::new();
+    for (at, c) in name.chars().take(100).enumerate() {
+        match (at, c.is_uppercase()) {
+            (0, _) => out.extend(c.to_uppercase()),
+            (_, true) => {
+                out.push(' ');
+                out.extend(c.to_lowercase());
+            }
+            _ => out.push(c),
         }
     }
-    words
+    out
+}
+
+fn span(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
 }

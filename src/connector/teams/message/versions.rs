@@ -1,403 +1,375 @@
-//! Versions of what people say: sent, edited, deleted, restored, reacted to, blocked by policy.
+//! One version of a message against the version known before.
+//!
+//! Versions come in any order and more than once. Dedupe keys say which version they are of: `message|…|<ms of the words>`
+//! for words that are as they were sent or edited, `<ms of the version>` where something else about the words changed.
+//! A version older than the known one is told all the same, with `detail.late`; then the reader's last event would be old
+//! words, so [`Reading::restate`] asks for the newest to be told again. A deletion is restated at once.
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Place, Reading, Seen, attachments, hash};
-use crate::connector::html;
+use super::reactions::{self, Reaction};
+use super::words::{self, Words, digest};
+use super::{Place, Reading, Seen, Want, id_of, people, sender_application, system, time_ms, version_ms};
 use crate::connector::teams::fact::Fact;
-use crate::connector::teams::{identity, moment};
-use crate::model::{Kind, Message, Person, Timestamp};
+use crate::connector::teams::look::{at, bare, id, text, time};
+use crate::connector::teams::moment;
+use crate::model::{Content, Kind, Message, Person, Timestamp};
 
-/// Older versions remembered, so that one that comes twice is told once.
-const REMEMBERED: usize = 16;
+/// Digests remembered per message. What is forgotten is still told apart by its dedupe key.
+const TOLD_LIMIT: usize = 64;
 
-/// Members of a message that have a place of their own in an event, or say nothing to a reader.
-const MAPPED: &[&str] = &[
-    "id",
-    "chatId",
-    "replyToId",
-    "messageType",
-    "createdDateTime",
-    "lastModifiedDateTime",
-    "from",
-    "body",
-    "attachments",
-    "mentions",
-    "reactions",
-    "hostedContents",
-    "importance",
-    "replies",
-    "lastEditedDateTime",
-    "deletedDateTime",
-];
-
-struct Version<'j> {
-    json: &'j Value,
-    id: String,
-    version: String,
-    created: Option<Timestamp>,
-    modified: Option<Timestamp>,
-    edited: Option<Timestamp>,
-    deleted: Option<Timestamp>,
-    actor: Option<Person>,
-}
-
-pub(super) fn read(json: &Value, known: Option<&Seen>, place: &Place<'_>) -> Reading {
-    let time = |key: &str| text(json, key).and_then(moment::time);
-    let id = text(json, "id").or_else(|| text(json, "etag")).unwrap_or_default().to_owned();
-    let etag = text(json, "etag").map(str::to_owned);
-    let modified = time("lastModifiedDateTime").or_else(|| etag.as_deref().and_then(moment::from_id));
-    let created = time("createdDateTime").or_else(|| moment::from_id(&id));
-    let modified = modified.or(created);
-    let sender = json.get("from").and_then(|from| identity::principal(from, place.tenant));
+/// Reads one version of a message. `known` is what an earlier reading of the same message left.
+pub fn read(json: &Value, known: Option<&Seen>, place: &Place<'_>) -> Reading {
+    let Some(id) = id_of(json) else { return nameless(json, known, place) };
     let version = Version {
-        version: etag.unwrap_or_else(|| modified.map_or_else(|| id.clone(), |at| at.millis().to_string())),
-        edited: time("lastEditedDateTime"),
-        deleted: time("deletedDateTime"),
-        actor: sender.map(|sender| sender.person),
         json,
+        place,
+        words: words::read(json, place),
+        reactions: reactions::shown(json, place.tenant),
+        actor: at(json, "from").and_then(|from| people::of_set(from, place.tenant)).map(|who| who.person),
+        ms: version_ms(json),
+        etag: self::id(json, "etag").map_or(0, |etag| digest(&etag.into())),
+        edited: time_ms(json, "lastEditedDateTime"),
+        deleted: time_ms(json, "deletedDateTime"),
+        policy: at(json, "policyViolation").map_or(0, |policy| digest(&bare(policy))),
+        system: system::is_system(json),
         id,
-        created,
-        modified,
     };
-    let said = attachments::read(json, place);
-    let words = words_of(&said.message, json);
-    let policy = json.get("policyViolation").filter(|policy| policy.is_object());
-    let reactions = reactions(json, place);
-    let now = Seen {
-        version: version.version.clone(),
-        modified: version.modified.map_or(0, Timestamp::millis),
-        edited: version.edited.map(Timestamp::millis),
-        deleted: version.deleted.is_some(),
-        words,
-        policy: policy.map(|policy| hash(&policy.to_string())),
-        reactions: reactions.iter().map(|one| one.key()).collect(),
-        older: Vec::new(),
+    let mut reading = match known {
+        None => version.first(),
+        Some(known) if version.ms < known.version => version.late(known),
+        Some(known) if version.ms == known.version && version.etag == known.etag => version.nothing(known),
+        Some(known) => version.newer(known),
     };
-    let mut reading = Reading { wants: said.wants.clone(), ..Reading::default() };
-    match known {
-        None => first(&version, said, &reactions, place, &mut reading),
-        Some(known) if known.version == now.version || known.older.contains(&now.version) => {
-            reading.wants.clear();
-            // The same version, but the service counts reactions to it without a new one: compared all the same.
-            if known.version == now.version && now.modified >= known.modified {
-                compare_reactions(&version, known, &now, &reactions, place, &mut reading);
-            }
-            reading.seen = Seen { older: known.older.clone(), ..now };
-            if known.version != reading.seen.version {
-                reading.seen = known.clone();
-            }
-            return reading;
-        }
-        Some(known) if now.modified < known.modified => {
-            // It comes late: its words are kept and marked, and the version known stays the newest.
-            if now.words != known.words && !now.deleted {
-                let mut fact = said_fact(&version, Kind::MessageEdited, said, place);
-                note(&mut fact, "late", json!({"superseded_by": known.version}));
-                reading.facts.push(fact);
-            } else {
-                reading.wants.clear();
-                reading.facts.push(silent(&version, place));
-            }
-            reading.seen = known.clone();
-            remember(&mut reading.seen.older, now.version);
-            return reading;
-        }
-        Some(known) => later(&version, said, known, &now, &reactions, place, &mut reading),
-    }
-    let mut older = known.map(|known| known.older.clone()).unwrap_or_default();
-    if let Some(known) = known {
-        remember(&mut older, known.version.clone());
-    }
-    reading.seen = Seen { older, ..now };
+    reading.sender_application = sender_application(json);
+    let excess = reading.seen.told.len().saturating_sub(TOLD_LIMIT);
+    reading.seen.told.drain(..excess);
     reading
 }
 
-fn remember(older: &mut Vec<String>, version: String) {
-    if !older.contains(&version) {
-        older.push(version);
+/// The newest words once more, after older ones were told: `message.edited` with `detail.restated`. `json` is the newest
+/// version, `seen` what the reading of the older one left. `None` for what has no words (a deleted or system message).
+pub fn restate(json: &Value, seen: &Seen, place: &Place<'_>) -> Option<(Fact, Vec<Want>)> {
+    let words = words::read(json, place);
+    if words.empty || system::is_system(json) || time(json, "deletedDateTime").is_some() {
+        return None;
     }
-    if older.len() > REMEMBERED {
-        older.remove(0);
-    }
+    let (id, ms) = (id_of(json)?, version_ms(json));
+    let mut detail = words.detail;
+    detail.insert("restated".into(), true.into());
+    let actor = at(json, "from").and_then(|from| people::of_set(from, place.tenant)).map(|who| who.person);
+    let after = seen.told.last().copied().unwrap_or_default();
+    let fact = Fact {
+        kind: Kind::MessageEdited,
+        source_time: time(json, "lastEditedDateTime").or(Some(Timestamp::from_millis(ms))),
+        dedupe: format!("message.restated|{}|{id}|{ms}|{after:016x}", place.thread),
+        content: Content { actor, detail: Some(detail.into()), message: Some(words.message), ..Content::default() },
+    };
+    let wants = words.wants.into_iter().map(|(attachment, path)| Want { fact: 0, attachment, path }).collect();
+    Some((fact, wants))
 }
 
-fn first(
-    version: &Version<'_>,
-    said: attachments::Said,
-    reactions: &[Reaction],
-    place: &Place<'_>,
-    reading: &mut Reading,
-) {
-    let empty = said.message.text.is_empty() && said.message.attachments.is_empty();
-    if version.deleted.is_none() || !empty {
-        let mut fact = said_fact(version, Kind::MessageSent, said, place);
-        if let Some(edited) = version.edited {
-            // The words are the newest known; what was said first was never seen.
-            note(&mut fact, "edited_before_capture", edited.rfc3339().into());
-            reading.unseen_edit = true;
-        }
-        reading.facts.push(fact);
-    } else {
-        reading.wants.clear();
-    }
-    if version.deleted.is_some() {
-        reading.facts.push(deletion(version, place));
-    }
-    for reaction in reactions {
-        reading.facts.push(reacted(version, reaction, place));
-    }
+struct Version<'a> {
+    json: &'a Value,
+    place: &'a Place<'a>,
+    id: String,
+    words: Words,
+    reactions: Vec<Reaction>,
+    actor: Option<Person>,
+    ms: i64,
+    etag: u64,
+    edited: Option<i64>,
+    deleted: Option<i64>,
+    policy: u64,
+    system: bool,
 }
 
-fn later(
-    version: &Version<'_>,
-    said: attachments::Said,
-    known: &Seen,
-    now: &Seen,
-    reactions: &[Reaction],
-    place: &Place<'_>,
-    reading: &mut Reading,
-) {
-    let before = reading.facts.len();
-    if now.deleted && !known.deleted {
-        reading.wants.clear();
-        reading.facts.push(deletion(version, place));
-    } else if !now.deleted {
-        let restored = known.deleted;
-        let edited = now.words != known.words || (now.edited.is_some() && now.edited != known.edited);
-        let blocked = now.policy != known.policy;
-        if restored || edited || blocked {
-            let mut fact = said_fact(version, Kind::MessageEdited, said, place);
-            if restored {
-                note(&mut fact, "restored", true.into());
+impl Version<'_> {
+    fn first(&self) -> Reading {
+        let mut out = Out::new(self.seen(None));
+        let gone = self.deleted.is_some() && self.words.empty;
+        if self.system {
+            out.facts = system::facts(self.json, self.place, &self.id, None);
+            out.seen.sent = true;
+        } else if text(self.json, "messageType").is_some_and(|kind| kind.eq_ignore_ascii_case("typing")) {
+            out.facts.push(self.unseen("typing"));
+            out.seen.sent = true;
+        } else if !gone {
+            let mut detail = self.words.detail.clone();
+            if let Some(edited) = text(self.json, "lastEditedDateTime") {
+                detail.insert("edited_before_capture".into(), edited.into());
             }
-            reading.facts.push(fact);
+            // Once a policy has changed the message, its words may be others under the same time.
+            let ms = if self.policy == 0 { self.words_ms() } else { self.ms };
+            out.words(
+                self,
+                Kind::MessageSent,
+                self.created(),
+                format!("message|{}|{}|{ms}", self.place.thread, self.id),
+                detail,
+            );
+        }
+        self.deletion(None, &mut out);
+        if !self.system {
+            out.facts.extend(reactions::changes(self.json, None, &self.reactions, self.place, &self.id, self.ms));
+        }
+        let unseen_edit = !self.system && (self.edited.is_some() || gone);
+        Reading { unseen_edit, ..out.reading() }
+    }
+
+    fn nothing(&self, known: &Seen) -> Reading {
+        Out::new(known.clone()).reading()
+    }
+
+    fn newer(&self, known: &Seen) -> Reading {
+        let mut out = Out::new(self.seen(Some(known)));
+        let gone = self.deleted.is_some() && self.words.empty;
+        let changed = self.words.hash != known.words && !gone;
+        let policy = self.policy != known.policy;
+        let restored = known.deleted.is_some() && self.deleted.is_none();
+        if self.system {
+            if changed {
+                out.facts = system::facts(self.json, self.place, &self.id, Some(self.ms));
+            }
+        } else if changed || restored || policy && !gone {
+            let (thread, id) = (self.place.thread, &self.id);
+            let edited = self.edited.filter(|edited| known.edited != Some(*edited));
+            let dedupe = match edited {
+                _ if restored => format!("message.restored|{thread}|{id}|{}", self.ms),
+                Some(edited) if !policy => format!("message|{thread}|{id}|{edited}"),
+                _ if self.ms == known.version => format!("message|{thread}|{id}|{}|{:016x}", self.ms, self.words.hash),
+                _ => format!("message|{thread}|{id}|{}", self.ms),
+            };
+            let mut detail = self.words.detail.clone();
+            if restored {
+                detail.insert("undeleted".into(), true.into());
+            }
+            if policy && self.policy == 0 {
+                detail.insert("policy_violation_lifted".into(), true.into());
+            }
+            if known.sent {
+                let when = edited.filter(|_| !restored && !policy).unwrap_or(self.ms);
+                out.words(self, Kind::MessageEdited, Some(Timestamp::from_millis(when)), dedupe, detail);
+            } else {
+                out.words(self, Kind::MessageSent, self.created(), dedupe, detail);
+            }
+        }
+        self.deletion(known.deleted, &mut out);
+        if self.system || self.deleted.is_some() && self.reactions.is_empty() {
+            // A deleted message shows no reactions; nobody took them back.
+            out.seen.reactions.clone_from(&known.reactions);
         } else {
-            reading.wants.clear();
+            let changes = reactions::changes(self.json, Some(known), &self.reactions, self.place, &self.id, self.ms);
+            for gone in changes.iter().filter(|fact| fact.kind == Kind::ReactionRemoved) {
+                out.seen.told.push(removal(gone));
+            }
+            out.facts.extend(changes);
         }
-    } else {
-        reading.wants.clear();
+        if out.facts.is_empty() && self.ms > known.version {
+            out.facts.push(self.unseen("new version, nothing visible changed"));
+        }
+        out.reading()
     }
-    compare_reactions(version, known, now, reactions, place, reading);
-    if reading.facts.len() == before {
-        reading.facts.push(silent(version, place));
+
+    /// This version is older than the known one.
+    fn late(&self, known: &Seen) -> Reading {
+        let mut out = Out::new(known.clone());
+        let gone = self.deleted.is_some() && self.words.empty;
+        if self.system {
+            return out.reading();
+        }
+        let mut late = self.words.detail.clone();
+        late.insert("late".into(), true.into());
+        late.insert("superseded_by".into(), known.version.into());
+        if !gone && !known.told.contains(&self.look()) {
+            let (kind, when) = if known.sent {
+                let when = self.edited.unwrap_or(self.words_ms());
+                (Kind::MessageEdited, Some(Timestamp::from_millis(when)))
+            } else {
+                (Kind::MessageSent, self.created())
+            };
+            // Unedited words of a later version may be others than those that were sent at the same time.
+            let ms = if self.policy == 0 && self.edited.is_some() { self.words_ms() } else { self.ms };
+            let dedupe = format!("message|{}|{}|{ms}", self.place.thread, self.id);
+            out.words(self, kind, when, dedupe, late.clone());
+            out.restate = true;
+        }
+        if let Some(deleted) = self.deleted.filter(|ms| !known.told.contains(&deletion_mark(*ms))) {
+            out.seen.told.push(deletion_mark(deleted));
+            out.facts.push(self.deleted_fact(deleted, "", late));
+            out.restate = true;
+        }
+        let shown: HashSet<(&str, &str)> = known.reactions.iter().map(|(kind, who, _)| (&**kind, &**who)).collect();
+        let mut told: HashSet<u64> = known.told.iter().copied().collect();
+        for reaction in &self.reactions {
+            let mark = reaction.mark();
+            let here = shown.contains(&(&mark.0, &mark.1));
+            let added = reaction.at.unwrap_or(Timestamp::from_millis(self.ms));
+            let by = Timestamp::from_millis(known.version);
+            let mut removed = reactions::fact(Kind::ReactionRemoved, reaction, by, self.place, &self.id);
+            if here || known.deleted.is_some() || !told.insert(removal(&removed)) {
+                continue;
+            }
+            out.seen.told.push(removal(&removed));
+            // Between the two versions it was taken back; when exactly is not told.
+            removed.content.detail = Some(json!({"late": true}));
+            out.facts.push(reactions::fact(Kind::ReactionAdded, reaction, added, self.place, &self.id));
+            out.facts.push(removed);
+        }
+        if let Some(deleted) = known.deleted.filter(|_| out.restate) {
+            let detail = json!({"restated": true}).as_object().cloned().unwrap_or_default();
+            out.facts.push(self.deleted_fact(deleted, &format!("|{}", self.ms), detail));
+            out.restate = false;
+        }
+        out.reading()
+    }
+
+    fn deletion(&self, known: Option<i64>, out: &mut Out) {
+        if let Some(deleted) = self.deleted.filter(|deleted| known != Some(*deleted)) {
+            out.seen.told.push(deletion_mark(deleted));
+            let mut detail = self.words.detail.clone();
+            detail.remove("attachments");
+            detail.remove("attachments_not_kept");
+            out.facts.push(self.deleted_fact(deleted, "", detail));
+        }
+    }
+
+    fn deleted_fact(&self, deleted: i64, more: &str, detail: Map<String, Value>) -> Fact {
+        Fact {
+            kind: Kind::MessageDeleted,
+            source_time: Some(Timestamp::from_millis(deleted)),
+            dedupe: format!("message.deleted|{}|{}|{deleted}{more}", self.place.thread, self.id),
+            content: Content {
+                actor: self.actor.clone(),
+                detail: Some(detail.into()),
+                message: Some(Message { id: self.id.clone(), ..Message::default() }),
+                ..Content::default()
+            },
+        }
+    }
+
+    /// A version that is none of the kinds of the contract.
+    fn unseen(&self, what: &str) -> Fact {
+        let mut detail = self.words.detail.clone();
+        detail.insert("what".into(), what.into());
+        detail.insert("version".into(), self.ms.into());
+        Fact {
+            kind: Kind::PlatformEvent,
+            source_time: Some(Timestamp::from_millis(self.ms)),
+            dedupe: format!("message.version|{}|{}|{}", self.place.thread, self.id, self.ms),
+            content: Content {
+                actor: self.actor.clone(),
+                detail: Some(detail.into()),
+                message: Some(Message { id: self.id.clone(), ..Message::default() }),
+                ..Content::default()
+            },
+        }
+    }
+
+    fn created(&self) -> Option<Timestamp> {
+        time(self.json, "createdDateTime").or_else(|| moment::from_id(&self.id))
+    }
+
+    /// When the words became what they are.
+    fn words_ms(&self) -> i64 {
+        let sent = || moment::from_id(&self.id).or_else(|| self.created()).map(Timestamp::millis);
+        self.edited.or_else(sent).unwrap_or(self.ms)
+    }
+
+    /// Digest of words and policy: what a reader would call the same version.
+    fn look(&self) -> u64 {
+        digest(&json!([self.words.hash, self.policy]))
+    }
+
+    fn seen(&self, known: Option<&Seen>) -> Seen {
+        let gone = self.deleted.is_some() && self.words.empty;
+        Seen {
+            version: self.ms,
+            etag: self.etag,
+            edited: self.edited,
+            deleted: self.deleted,
+            // What a deletion emptied is remembered as it was.
+            words: known.filter(|_| gone).map_or(self.words.hash, |known| known.words),
+            policy: self.policy,
+            reactions: self.reactions.iter().map(Reaction::mark).collect(),
+            sent: known.is_some_and(|known| known.sent),
+            told: known.map(|known| known.told.clone()).unwrap_or_default(),
+        }
     }
 }
 
-fn compare_reactions(
-    version: &Version<'_>,
-    known: &Seen,
-    now: &Seen,
-    reactions: &[Reaction],
-    place: &Place<'_>,
-    reading: &mut Reading,
-) {
-    let same = |a: &(String, String, i64), b: &(String, String, i64)| a.0 == b.0 && a.1 == b.1;
-    for reaction in reactions {
-        let key = reaction.key();
-        if !known.reactions.iter().any(|one| same(one, &key)) {
-            reading.facts.push(reacted(version, reaction, place));
+/// What is being told.
+struct Out {
+    facts: Vec<Fact>,
+    wants: Vec<Want>,
+    seen: Seen,
+    restate: bool,
+}
+
+impl Out {
+    fn new(seen: Seen) -> Out {
+        Out { facts: Vec::new(), wants: Vec::new(), seen, restate: false }
+    }
+
+    fn words(
+        &mut self,
+        version: &Version<'_>,
+        kind: Kind,
+        when: Option<Timestamp>,
+        dedupe: String,
+        detail: Map<String, Value>,
+    ) {
+        let fact = self.facts.len();
+        let wants = version.words.wants.iter();
+        self.wants.extend(wants.map(|(attachment, path)| Want { fact, attachment: *attachment, path: path.clone() }));
+        self.seen.sent = true;
+        self.seen.told.push(version.look());
+        self.facts.push(Fact {
+            kind,
+            source_time: when,
+            dedupe,
+            content: Content {
+                actor: version.actor.clone(),
+                detail: Some(detail.into()),
+                message: Some(version.words.message.clone()),
+                ..Content::default()
+            },
+        });
+    }
+
+    fn reading(self) -> Reading {
+        Reading {
+            facts: self.facts,
+            seen: self.seen,
+            wants: self.wants,
+            unseen_edit: false,
+            restate: self.restate,
+            sender_application: None,
         }
-    }
-    if version.deleted.is_some() {
-        // A deleted message comes without its reactions; nobody took them back.
-        return;
-    }
-    for gone in known.reactions.iter().filter(|one| !now.reactions.iter().any(|other| same(one, other))) {
-        reading.facts.push(unreacted(version, gone, place));
     }
 }
 
-fn said_fact(version: &Version<'_>, kind: Kind, said: attachments::Said, place: &Place<'_>) -> Fact {
-    let (at, source_time, part) = match kind {
-        // Whatever version it is seen in first, a message is sent once.
-        Kind::MessageSent => (version.created.map_or_else(|| version.version.clone(), millis), version.created, "sent"),
-        _ => (
-            version.version.clone(),
-            version.edited.filter(|_| version.modified.is_none()).or(version.modified),
-            "edited",
-        ),
+fn deletion_mark(ms: i64) -> u64 {
+    digest(&json!(["deleted", ms]))
+}
+
+fn removal(fact: &Fact) -> u64 {
+    let who = fact.content.actor.as_ref().map(|actor| actor.id.as_str());
+    digest(&json!(["reaction removed", fact.content.reaction, who]))
+}
+
+/// A message without id and etag: kept as it is.
+fn nameless(json: &Value, known: Option<&Seen>, place: &Place<'_>) -> Reading {
+    let detail = bare(json);
+    let fact = Fact {
+        kind: Kind::PlatformEvent,
+        source_time: time(json, "createdDateTime"),
+        dedupe: format!("message.nameless|{}|{}|{:016x}", place.thread, version_ms(json), digest(&detail)),
+        content: Content { detail: Some(detail), ..Content::default() },
     };
-    let mut fact = Fact::new(kind, format!("message|{}|{}|{at}|{part}", place.thread, version.id));
-    fact.source_time = source_time;
-    fact.content.actor = version.actor.clone();
-    fact.content.source_id = Some(version.version.clone());
-    let mut detail = said.detail;
-    detail.extend(rest_of(version.json));
-    fact.content.message = Some(said.message);
-    fact.content.detail = (!detail.is_empty()).then_some(Value::Object(detail));
-    fact
-}
-
-/// Everything that has no member of its own, so that nothing the service told is lost from the event.
-fn rest_of(json: &Value) -> Map<String, Value> {
-    let mut rest = Map::new();
-    for (name, value) in json.as_object().into_iter().flatten() {
-        let empty = value.is_null()
-            || value.as_array().is_some_and(Vec::is_empty)
-            || value.as_str().is_some_and(str::is_empty)
-            || name.starts_with('@')
-            || (name == "locale" && value == "en-us");
-        if empty || MAPPED.contains(&name.as_str()) {
-            continue;
-        }
-        let name = if name == "policyViolation" { "policy_violation" } else { name };
-        rest.insert(name.to_owned(), value.clone());
-    }
-    if let Some(kind) = json.pointer("/from/user/userIdentityType").and_then(Value::as_str)
-        && !kind.eq_ignore_ascii_case("aadUser")
-    {
-        rest.insert("userIdentityType".to_owned(), kind.into());
-    }
-    rest
-}
-
-fn deletion(version: &Version<'_>, place: &Place<'_>) -> Fact {
-    let at = version.deleted.map_or_else(|| version.version.clone(), millis);
-    let mut fact = Fact::new(Kind::MessageDeleted, format!("message|{}|{}|{at}|deleted", place.thread, version.id));
-    fact.source_time = version.deleted;
-    fact.content.actor = version.actor.clone();
-    fact.content.source_id = Some(version.version.clone());
-    fact.content.message = Some(Message { id: version.id.clone(), ..Message::default() });
-    let rest = rest_of(version.json);
-    fact.content.detail = (!rest.is_empty()).then_some(Value::Object(rest));
-    fact
-}
-
-/// A version that changed nothing a reader sees is on record all the same.
-fn silent(version: &Version<'_>, place: &Place<'_>) -> Fact {
-    let key = format!("message|{}|{}|{}|version", place.thread, version.id, version.version);
-    let mut fact = Fact::new(Kind::PlatformEvent, key);
-    fact.source_time = version.modified;
-    fact.content.source_id = Some(version.version.clone());
-    fact.content.message = Some(Message { id: version.id.clone(), ..Message::default() });
-    fact.content.detail = Some(Value::Object(rest_of(version.json)));
-    fact
-}
-
-struct Reaction {
-    kind: String,
-    person: Person,
-    at: Option<Timestamp>,
-    display: Option<String>,
-}
-
-impl Reaction {
-    fn key(&self) -> (String, String, i64) {
-        (self.kind.clone(), self.person.id.clone(), self.at.map_or(0, Timestamp::millis))
-    }
-}
-
-fn reactions(json: &Value, place: &Place<'_>) -> Vec<Reaction> {
-    let list = json.get("reactions").and_then(Value::as_array);
-    let read = |one: &Value| {
-        let display = text(one, "displayName").map(str::to_owned);
-        let kind = text(one, "reactionType").map(str::to_owned).or_else(|| display.clone())?;
-        // Custom reactions share one type and differ in their names.
-        let kind = match &display {
-            Some(display) if kind.eq_ignore_ascii_case("custom") => format!("custom:{display}"),
-            _ => kind,
-        };
-        let set = one.get("user").cloned().unwrap_or_default();
-        let person = identity::principal(&set, place.tenant).map(|one| one.person);
-        let person =
-            person.or_else(|| identity::of_member("user", set.as_object()?, place.tenant).map(|one| one.person))?;
-        Some(Reaction { kind, person, at: text(one, "createdDateTime").and_then(moment::time), display })
-    };
-    list.into_iter().flatten().filter_map(read).collect()
-}
-
-fn reacted(version: &Version<'_>, reaction: &Reaction, place: &Place<'_>) -> Fact {
-    let at = reaction.at.or(version.modified);
-    let mut fact = Fact::new(
-        Kind::ReactionAdded,
-        format!(
-            "reaction|{}|{}|{}|{}|{}|added",
-            place.thread,
-            version.id,
-            at.map_or(0, Timestamp::millis),
-            reaction.kind,
-            reaction.person.id
-        ),
-    );
-    fact.source_time = at;
-    fact.content.actor = Some(reaction.person.clone());
-    fact.content.reaction = Some(reaction.kind.clone());
-    fact.content.message = Some(Message { id: version.id.clone(), ..Message::default() });
-    if let Some(display) = reaction.display.as_ref().filter(|display| !display.eq_ignore_ascii_case(&reaction.kind)) {
-        fact.content.detail = Some(json!({"displayName": display}));
-    }
-    fact
-}
-
-fn unreacted(version: &Version<'_>, gone: &(String, String, i64), place: &Place<'_>) -> Fact {
-    let (kind, person, since) = gone;
-    // The history may tell when; else it is the version's time.
-    let history = version.json.get("messageHistory").and_then(Value::as_array);
-    let told = history.into_iter().flatten().filter(|item| {
-        text(item, "actions").is_some_and(|actions| actions.to_ascii_lowercase().contains("reactionremoved"))
-            && item.pointer("/reaction/reactionType").and_then(Value::as_str).is_some_and(|one| one == kind)
-    });
-    let at = told.filter_map(|item| text(item, "modifiedDateTime").and_then(moment::time)).max().or(version.modified);
-    let mut fact = Fact::new(
-        Kind::ReactionRemoved,
-        format!(
-            "reaction|{}|{}|{}|{kind}|{person}|removed|{since}",
-            place.thread,
-            version.id,
-            at.map_or(0, Timestamp::millis)
-        ),
-    );
-    fact.source_time = at;
-    fact.content.actor = Some(Person { id: person.clone(), name: None });
-    fact.content.reaction = Some(kind.clone());
-    fact.content.message = Some(Message { id: version.id.clone(), ..Message::default() });
-    fact
-}
-
-/// Hash of what a reader sees of a message.
-fn words_of(message: &Message, json: &Value) -> u64 {
-    let body = json.pointer("/body/content").and_then(Value::as_str).unwrap_or_default();
-    let mut all = format!("{body}\u{0}{}\u{0}{:?}", message.text, message.importance);
-    for key in ["subject", "summary"] {
-        all.push('\u{0}');
-        all.push_str(text(json, key).unwrap_or_default());
-    }
-    for attachment in &message.attachments {
-        all.push_str(&format!("\u{0}{:?}|{:?}", attachment.name, attachment.url));
-    }
-    for mention in &message.mentions {
-        all.push_str(&format!("\u{0}{}", mention.id));
-    }
-    hash(&all)
-}
-
-/// Plain text of a body.
-pub(super) fn plain(body: &Value) -> (String, Option<String>) {
-    let content = body.get("content").and_then(Value::as_str).unwrap_or_default();
-    let is_html = body.get("contentType").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("html"));
-    if is_html {
-        let text = html::html_to_text(content);
-        return (one_break_less(&text), (!content.is_empty()).then(|| html::sanitise(content)));
-    }
-    (one_break_less(&content.replace("\r\n", "\n")), None)
-}
-
-fn one_break_less(text: &str) -> String {
-    text.strip_suffix('\n').unwrap_or(text).to_owned()
-}
-
-fn note(fact: &mut Fact, name: &str, value: Value) {
-    let detail = fact.content.detail.get_or_insert_with(|| Value::Object(Map::new()));
-    if let Some(detail) = detail.as_object_mut() {
-        detail.insert(name.to_owned(), value);
-    }
-}
-
-fn millis(at: Timestamp) -> String {
-    at.millis().to_string()
-}
-
-pub(super) fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
-    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+    let mut out = Out::new(known.cloned().unwrap_or_default());
+    out.facts.push(fact);
+    out.reading()
 }
