@@ -119,7 +119,7 @@ key_rotation = 5
     greffier.toml:13:27: `notifications_publisher` of [[connector]]: not a GUID; leave it out to expect Microsoft Graph change tracking
     greffier.toml:14:14: `bot_tenant` of [[connector]]: not a tenant; write its GUID or a domain such as "botframework.com"
     greffier.toml:15:21: `bot_service_urls` of [[connector]]: not a URL; write for example "https://smba.trafficmanager.net/"
-    greffier.toml:16:16: `accept_from` of [[connector]]: `alice@contoso.com`: users and tenants are named by their object ids (GUIDs), as in *@<tenant id>, not by addresses
+    greffier.toml:16:16: `accept_from` of [[connector]]: `alice@contoso.com` has a user that is not an object id; write <object id>, <object id>@<tenant id>, *@<tenant id>, tel:+49*, or * for everybody; users and tenants are named by their ids, not by addresses
     greffier.toml:17:17: `reject_reason` of [[connector]]: unknown reason `forbiden`; did you mean `forbidden`?
     greffier.toml:18:9: `media` of [[connector]]: unknown kind of media `service`; did you mean `service-hosted`?
     greffier.toml:19:33: `accepted_modalities` of [[connector]]: unknown modality `sound`; known: audio, video, videoBasedScreenSharing, data

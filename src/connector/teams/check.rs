@@ -158,9 +158,9 @@ impl Probe {
     async fn webhooks(&self) {
         let (callback, listen) = (&self.config.callback_url, self.config.listen);
         let step = format!("listen on {listen}");
-        let place = echo::stand_in(&self.config).await;
-        match &place {
-            Place::Ours(_) => self.say(step, Good, "the address is free").await,
+        let (place, stand_in) = echo::stand_in(&self.config).await;
+        match place {
+            Place::Free => self.say(step, Good, "the address is free").await,
             Place::Taken => self.say(step, Good, "taken, by a running `serve` as it seems").await,
             Place::Unusable(why) => {
                 self.say(step, Bad, format!("{why}; choose another `listen`")).await;
@@ -172,7 +172,7 @@ impl Probe {
         url.set_path(&format!("{}/api/notifications", callback.path().trim_end_matches('/')));
         url.query_pairs_mut().append_pair("validationToken", &token);
         let reply = self.outside.knock(url).await;
-        drop(place);
+        drop(stand_in);
         self.verdict(format!("reach {callback}"), judge::knock(&reply, &token, callback, listen)).await;
     }
 

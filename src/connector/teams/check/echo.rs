@@ -21,8 +21,8 @@ const PATIENCE: Patience = Patience { idle: Duration::from_secs(10), crowded: Du
 
 /// What was found at the address of the webhooks.
 pub(super) enum Place {
-    /// It was free, and the stand-in answers now.
-    Ours(StandIn),
+    /// It was free.
+    Free,
     /// Somebody listens there, `serve` most probably.
     Taken,
     /// It cannot be listened on, for this reason.
@@ -38,12 +38,12 @@ impl Drop for StandIn {
     }
 }
 
-/// Listens where `serve` will.
-pub(super) async fn stand_in(config: &ResolvedTeams) -> Place {
+/// Listens where `serve` will; the stand-in is there if the place is free.
+pub(super) async fn stand_in(config: &ResolvedTeams) -> (Place, Option<StandIn>) {
     let socket = match TcpListener::bind(config.listen).await {
         Ok(socket) => socket,
-        Err(error) if error.kind() == ErrorKind::AddrInUse => return Place::Taken,
-        Err(error) => return Place::Unusable(error.to_string()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => return (Place::Taken, None),
+        Err(error) => return (Place::Unusable(error.to_string()), None),
     };
     let prefix = config.callback_url.path().trim_end_matches('/');
     // The prefix is fixed text, but may hold characters that routes give a meaning.
@@ -56,11 +56,11 @@ pub(super) async fn stand_in(config: &ResolvedTeams) -> Place {
     let task = match config.tls.clone() {
         Some(files) => match Tls::new(limited, files) {
             Ok(tls) => tokio::spawn(async move { axum::serve(tls, router).await }),
-            Err(why) => return Place::Unusable(why),
+            Err(why) => return (Place::Unusable(why), None),
         },
         None => tokio::spawn(async move { axum::serve(limited, router).await }),
     };
-    Place::Ours(StandIn(task.abort_handle()))
+    (Place::Free, Some(StandIn(task.abort_handle())))
 }
 
 #[derive(Deserialize)]

@@ -60,15 +60,14 @@ pub(super) fn callback(text: &str) -> Result<Url, String> {
 
 /// A pattern of `accept_from`.
 pub(super) fn pattern(text: &str) -> Result<(), String> {
-    AcceptFrom::parse(&[text.to_owned()]).map_err(|error| error.to_string())?;
-    // What cannot be an id would admit nobody, without a word.
-    match text.trim().split_once('@') {
-        Some((user, tenant)) if guid(tenant).is_none() || (user != "*" && guid(user).is_none()) => Err(format!(
-            "`{}`: users and tenants are named by their object ids (GUIDs), as in *@<tenant id>, not by addresses",
-            text.escape_debug()
-        )),
-        _ => Ok(()),
-    }
+    AcceptFrom::parse(&[text]).map(|_| ()).map_err(|error| {
+        format!(
+            "`{}` {}; write <object id>, <object id>@<tenant id>, *@<tenant id>, tel:+49*, or * for everybody; users and \
+             tenants are named by their ids, not by addresses",
+            text.escape_debug(),
+            error.trouble
+        )
+    })
 }
 
 /// One of `chat_scopes`, in the contract's spelling; identifiers are percent-decoded.
@@ -146,7 +145,7 @@ mod tests {
 
     #[test]
     fn patterns_are_people_tenants_numbers_or_everybody() {
-        for good in ["*", "tel:+49*", "tel:*", "TEL:+4930123", OID, &format!("{OID}@{OID}"), &format!("*@{OID}")] {
+        for good in ["*", "tel:+49*", "tel:*", "tel:+4930123", OID, &format!("{OID}@{OID}"), &format!("*@{OID}")] {
             assert_eq!(pattern(good), Ok(()), "{good}");
         }
         for wrong in [
