@@ -16,6 +16,10 @@ pub enum Effect {
     Swap,
     /// Not sent.
     Drop,
+    /// Sent in one body with the next one of the same call.
+    Together,
+    /// Inner objects come without their `@odata.type`.
+    Untyped,
     /// Sent so much later.
     Delay(Duration),
     /// The token is wrong.
@@ -165,6 +169,8 @@ pub(super) struct Faults {
     answers: Vec<Armed<Spoiled>>,
     /// Letters that wait to be overtaken.
     pub held: VecDeque<Letter>,
+    /// Letters that wait for the next one of their call.
+    pub together: Vec<Letter>,
     pub handshake: Duration,
     pub next_link: bool,
     pub service_url: Option<String>,

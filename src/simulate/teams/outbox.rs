@@ -94,6 +94,16 @@ impl Tenant {
                 self.faults.held.push_back(letter);
                 return;
             }
+            Some(Effect::Together) => {
+                self.under_way += 1;
+                self.faults.together.push(letter);
+                return;
+            }
+            Some(Effect::Untyped) => {
+                for data in call_data(&mut letter.content).into_iter().flat_map(serde_json::Map::values_mut) {
+                    untype(data);
+                }
+            }
             Some(Effect::Delay(length)) => {
                 self.under_way += 1;
                 let delay = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
@@ -122,6 +132,7 @@ impl Tenant {
             }
             Some(_) => {}
         }
+        self.put_together(&mut letter);
         let path = letter.path;
         self.push(letter);
         let overtaken: Vec<Letter> = {
@@ -133,6 +144,21 @@ impl Tenant {
         for letter in overtaken {
             self.under_way = self.under_way.saturating_sub(1);
             self.push(letter);
+        }
+    }
+
+    /// Puts letters that wait for company, and are for the same call, in front of this one's items.
+    fn put_together(&mut self, letter: &mut Letter) {
+        let Content::Call { body, .. } = &mut letter.content else { return };
+        let waiting = std::mem::take(&mut self.faults.together);
+        let (with, still): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|l| l.lane == letter.lane);
+        self.faults.together = still;
+        let Some(items) = body["value"].as_array_mut() else { return };
+        for (place, other) in with.into_iter().enumerate() {
+            self.under_way = self.under_way.saturating_sub(1);
+            if let Content::Call { body: mut first, .. } = other.content {
+                items.insert(place, first["value"][0].take());
+            }
         }
     }
 
@@ -263,6 +289,18 @@ impl Tenant {
                 version.acknowledged = true;
             }
         }
+    }
+}
+
+/// Takes every `@odata.type` out.
+fn untype(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(untype),
+        Value::Object(members) => {
+            members.remove("@odata.type");
+            members.values_mut().for_each(untype);
+        }
+        _ => {}
     }
 }
 

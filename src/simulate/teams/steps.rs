@@ -272,6 +272,8 @@ fn words(r: &Reader<'_>, known: &dyn Fn(String) -> Result<String>) -> Result<Wor
 const FAULTS: &[&str] = &[
     "duplicate",
     "swap",
+    "together",
+    "untyped",
     "drop",
     "delay",
     "token",
@@ -327,6 +329,8 @@ fn fault(r: &Reader<'_>) -> Result<Fault> {
     let effect = match r.word("kind", FAULTS, "")? {
         "duplicate" => Effect::Duplicate,
         "swap" => Effect::Swap,
+        "together" => Effect::Together,
+        "untyped" => Effect::Untyped,
         "drop" => Effect::Drop,
         "delay" => Effect::Delay(ms("for_ms", 1_000)?),
         "token" => {

@@ -82,6 +82,25 @@ async fn call_notifications_are_swapped_doubled_dropped_and_bared() {
 }
 
 #[tokio::test]
+async fn call_notifications_come_together_and_without_types() {
+    let mut recorder = Recorder::listen().await;
+    let tenant = start(quiet(""), &recorder.url).await;
+    recorder.sign_in(&tenant).await;
+    tenant.fail(send(Path::Calls, "incoming", Effect::Untyped));
+    let id = tenant.invite_call(Invite::new("m", "alice", CallKind::Meeting)).unwrap().remove(0);
+    let incoming = recorder.wait_state("incoming").await;
+    assert!(incoming["@odata.type"].is_string() && incoming["source"]["@odata.type"].is_null(), "{incoming}");
+    tenant.fail(send(Path::Calls, "establishing", Effect::Together));
+    recorder.answer(&id, 0, false).await;
+    recorder.wait_state("established").await;
+    let both = recorder.got().into_iter().find(|g| g.body["value"].as_array().is_some_and(|v| v.len() == 2)).unwrap();
+    let states: Vec<&str> =
+        both.body["value"].as_array().unwrap().iter().filter_map(|i| i["resourceData"]["state"].as_str()).collect();
+    assert_eq!(states, ["establishing", "established"]);
+    assert!(tenant.wait_delivered(LONG).await);
+}
+
+#[tokio::test]
 async fn removed_silenced_and_evaluated_subscriptions_tell_nothing_more() {
     let (recorder, tenant) = subscribed("evaluation = 2").await;
     for n in 0..4 {
