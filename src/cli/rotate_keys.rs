@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::output::Out;
+use super::output::{Out, counted};
 use super::{Exit, Globals};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConnectorConfig, Nearest, keys_folder, nearest};
@@ -50,11 +50,11 @@ impl RotateKeys {
             super::remark(&format!("{} {}", problem.path.display(), problem.text));
         }
         out.line(&format!(
-            "{}: new key pair {} in {}; {} of them open notifications",
+            "{}: new key pair {} in {}; {} can open notifications",
             source.connector,
             store.current().id(),
             folder.display(),
-            store.len()
+            counted(store.len() as u64, "pair")
         ))?;
         out.finish()?;
         Ok(Exit::Done)
@@ -103,6 +103,11 @@ mod tests {
         for count in 1..=3 {
             rotate(dir.path(), "teams").expect("rotated");
             assert_eq!(std::fs::read_dir(&keys).expect("folder").count(), count);
+        }
+        #[cfg(unix)]
+        for folder in ["archive", "archive/keys", "archive/keys/teams-teams"] {
+            let found = std::fs::metadata(dir.path().join(folder)).expect("folder");
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777, 0o700, "{folder}");
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) fn keys(reply: &Reply) -> Verdict {
         return (Bad, format!("no signing keys: {}", reply.trouble()));
     };
     match KeySet::parse(body).map(|keys| keys.len()) {
-        Some(count) if count > 0 => (Good, format!("{count} signing keys")),
+        Some(count) if count > 0 => (Good, format!("signing keys: {count}")),
         _ => (Bad, "the key set has no usable key; check the address".to_owned()),
     }
 }

@@ -232,13 +232,18 @@ fn read_pair(path: &Path) -> Result<Pair, String> {
 
 /// Makes the folder, durable, if it is not there.
 fn make_private(folder: &Path) -> Result<(), StoreError> {
+    let builder = |recursive| {
+        let mut builder = DirBuilder::new();
+        builder.recursive(recursive);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+    };
     if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(StoreError::io("make", parent))?;
+        // Before the first `serve` these are the archive's own folders, and nobody else's business either.
+        builder(true).create(parent).map_err(StoreError::io("make", parent))?;
     }
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(folder) {
+    match builder(false).create(folder) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
         Err(error) => return Err(StoreError::io("make", folder)(error)),
