@@ -25,6 +25,8 @@ use crate::model::Timestamp;
 
 /// Runs of one backfill, the first included.
 pub const RUNS: u32 = 3;
+/// A further run reaches so far behind what stood first in the one before: clocks of the service need not agree.
+const SHIFTED: std::time::Duration = std::time::Duration::from_secs(60);
 /// Pages of one run.
 const PAGES: u64 = 200_000;
 /// A page token that the service no longer knows (410) starts the run anew so many times.
@@ -103,6 +105,8 @@ pub struct Backfill {
     run_pages: u64,
     run_new: u64,
     top: Option<Timestamp>,
+    /// The newest that stood first in an earlier run.
+    earlier: Option<Timestamp>,
     greatest: Option<Timestamp>,
     seen: HashSet<u64>,
     pages: u64,
@@ -128,6 +132,7 @@ impl Backfill {
             run_pages: 0,
             run_new: 0,
             top: None,
+            earlier: None,
             greatest: None,
             seen: HashSet::new(),
             pages: 0,
@@ -180,6 +185,15 @@ impl Backfill {
         // One answer shows one moment: nothing can have shifted.
         let settled = self.run_pages <= 1 || (self.run > 1 && self.run_new == 0);
         if !settled && self.run < RUNS {
+            if self.ordered
+                && self.filtered
+                && matches!(self.target, Target::Chat { .. })
+                && let Some(top) = self.top
+            {
+                // What shifted while we read was changed after the run began, so it is newer than what stood first then.
+                self.earlier = self.earlier.max(Some(top));
+                self.since = self.since.max(Some(Timestamp::from_millis(top.millis() - SHIFTED.as_millis() as i64)));
+            }
             return self.begin_run();
         }
         let checkpoint = match self.target {
@@ -188,7 +202,7 @@ impl Backfill {
             Target::User { .. } => self.greatest.map(|greatest| greatest.min(self.until)),
             // Channels are not in the order of change. What the last two runs agree on was there before the last began.
             Target::Channel { .. } if settled => self.greatest,
-            _ => self.top,
+            _ => self.top.max(self.earlier),
         };
         self.step = Step::Over;
         vec![Action::Done(Done { checkpoint, pages: self.pages, messages: self.seen.len() as u64 })]

@@ -78,6 +78,11 @@ impl Conversations {
         self.known.lock().await.by_id.entry(id.clone()).or_default().of_call = true;
     }
 
+    /// Whether a call of this run tells of it.
+    pub(super) async fn of_call(&self, id: &ConversationId) -> bool {
+        self.known.lock().await.by_id.get(id).is_some_and(|state| state.of_call)
+    }
+
     /// `conversation.started` is on its way; false if it had been before.
     pub(super) async fn start(&self, id: &ConversationId) -> bool {
         let mut known = self.known.lock().await;

@@ -36,6 +36,36 @@ fn rank(state: &str) -> Option<Phase> {
     }
 }
 
+/// Members of a call that say nothing new when they come again, or that have events of their own.
+const PLAIN: &[&str] = &[
+    "id",
+    "state",
+    "direction",
+    "source",
+    "targets",
+    "callbackUri",
+    "chatInfo",
+    "meetingInfo",
+    "tenantId",
+    "callChainId",
+    "myParticipantId",
+    "requestedModalities",
+    "activeModalities",
+    "mediaConfig",
+    "mediaState",
+    "subject",
+    "resultInfo",
+    "toneInfo",
+    "incomingContext",
+    "callRoutes",
+    "callOptions",
+    "applicationMetadata",
+];
+
+fn is_plain(name: &str) -> bool {
+    name.starts_with('@') || PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(name))
+}
+
 impl Call {
     /// Takes a notification.
     pub(super) fn notice(&mut self, notice: &CallNotice, decision: Option<Decision>, turn: &mut Turn<'_>) {
@@ -307,7 +337,18 @@ impl Call {
                 }
             }
             // The same rank again, a state within the call, or none: what differs is said.
-            (_, word) if self.started => self.changed(call, word, reason(member(call, "resultInfo")), turn),
+            (_, word) if self.started => {
+                let said = turn.out.len();
+                self.changed(call, word, reason(member(call, "resultInfo")), turn);
+                let more = |call: &Value| call.as_object().is_some_and(|call| call.keys().any(|name| !is_plain(name)));
+                if let Some(notice) = notice
+                    && turn.out.len() == said
+                    && more(call)
+                {
+                    // Something of the call that has no event of its own: kept all the same.
+                    self.platform_event(notice, "further members of the call", false, turn);
+                }
+            }
             (Some(None), Some(_)) => {
                 if let Some(notice) = notice {
                     self.platform_event(notice, "state before the beginning", false, turn);

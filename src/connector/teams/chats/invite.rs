@@ -62,7 +62,20 @@ impl Lane {
                 self.tell_in(&thread, work, vec![fact]).await
             }
             _ => {
+                let mut activity = activity;
                 let thread = activity.thread.clone();
+                let room = self.rooms.get(&thread).and_then(|room| room.note.conversation.clone());
+                if matches!(activity.what, Form::MeetingJoined | Form::MeetingLeft)
+                    && let Some(conversation) = room
+                    && self.desk.conversations.of_call(&conversation).await
+                {
+                    // The call's own roster tells who comes and goes; this witness is kept beside it.
+                    for fact in &mut activity.facts {
+                        fact.kind = Kind::PlatformEvent;
+                        fact.content.detail =
+                            Some(json!({"meeting": fact.content.participant.take(), "witness": "bot activity"}));
+                    }
+                }
                 if thread.is_empty() {
                     for fact in activity.facts {
                         self.batch.events.push(fact.captured(Origin::Stored(work.envelope), None));

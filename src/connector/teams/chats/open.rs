@@ -1,5 +1,7 @@
 //! From a stored envelope to the things it tells, one [`What`] each: tokens checked, content decrypted, nothing fetched.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::capture::{EnvelopeId, StoredEnvelope};
@@ -11,6 +13,9 @@ use crate::connector::teams::moment;
 use crate::connector::teams::seal;
 use crate::connector::teams::trust::{Refusal, rules};
 use crate::model::Timestamp;
+
+/// How long a notification signed by an unknown key is judged again.
+const UNKNOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// One thing an envelope tells.
 #[derive(Clone, Debug)]
@@ -104,7 +109,7 @@ pub(super) async fn open(desk: &Desk, stored: &StoredEnvelope) -> Opened {
     if request.contains("/api/messages") {
         return Opened::Told(vec![of_activity(json, &desk.config.tenant_id)]);
     }
-    notifications(desk, &json).await
+    notifications(desk, &json, envelope.received_at).await
 }
 
 /// A page of messages read from the service.
@@ -165,7 +170,7 @@ fn readable(activity: &Activity) -> Option<(Resource, &'static str)> {
     Some((resource, change))
 }
 
-async fn notifications(desk: &Desk, body: &Value) -> Opened {
+async fn notifications(desk: &Desk, body: &Value, received_at: Timestamp) -> Opened {
     let known: Vec<Item> = change::items(body).into_iter().filter(|item| desk.knows(item)).collect();
     let (ours, foreign): (Vec<Item>, Vec<Item>) = known.into_iter().partition(|item| {
         item.tenant.as_deref().is_none_or(|tenant| tenant.eq_ignore_ascii_case(&desk.config.tenant_id))
@@ -186,8 +191,9 @@ async fn notifications(desk: &Desk, body: &Value) -> Opened {
             .await;
         match verdict {
             None => return Opened::Later,
-            // While keys cannot be fetched, an unknown one may be new: that is our outage, not the sender's fault.
-            Some(Err(Refusal::UnknownKey)) if desk.keys_of_notifications.failing() => return Opened::Later,
+            // It may be published, and not read yet: the refresh is slow, failed, or was not granted. Who sends knows our
+            // secret, so it is judged again and again before it is dropped.
+            Some(Err(Refusal::UnknownKey)) if desk.now().since(received_at) < UNKNOWN_FOR => return Opened::Later,
             Some(Err(refusal)) => {
                 tracing::warn!(
                     "{}: change notifications whose validation tokens do not hold were dropped: {refusal}",
