@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 
 from tenant import OTHER_TENANT, TENANT, error
 from tenant_run import of, settings
@@ -331,6 +332,23 @@ def answer_again_after_a_broken_connection(run):
     answered_after(run, Reply(200, spoil="reset"))
 
 
+@settings(idle=1)
+def answer_on_connections_that_the_service_closes(run):
+    """Graph closes what is idle; the answer is no slower for it."""
+    run.start()
+    time.sleep(2.5)
+    for n in range(3):
+        call = run.service.call(policy=bot_data())
+        call.incoming()
+        took = call.until_answered(5)
+        run.check(took < 1.5, f"answered in {took:.2f} s")
+        call.end()
+        time.sleep(1.2)
+    run.until("all", lambda e: len(of(e, "invitation.failed", "conversation.ended")) >= 3)
+    run.stop()
+    run.archive()
+
+
 def answer_again_with_a_new_token(run):
     """401: new token, one retry."""
     run.start()
@@ -368,5 +386,5 @@ def answers_are_tied_to_the_bot_of_the_token_not_to_targets(run):
 SCENARIOS = (answers_a_policy_call_right_after_readiness, answers_a_policy_call_before_readiness, one_call_from_offer_to_end, the_default_answer, callback_url_with_a_path,
              answer_with_prefetch, answer_app_hosted_from_a_file, answer_app_hosted_from_a_command, government_cloud_lacks_options, tls_and_a_client_certificate,
              own_tenant_by_default, named_people, phones_and_other_tenants, everyone, nobody, tenant_of_a_caller_without_one, policy_recording_by_accept_from, unresolved_callers,
-             answered_too_late, answer_is_not_permitted, cancelled_while_ringing, answer_again_after_500, answer_again_after_429, answer_again_after_a_broken_connection,
+             answered_too_late, answer_is_not_permitted, cancelled_while_ringing, answer_again_after_500, answer_again_after_429, answer_again_after_a_broken_connection, answer_on_connections_that_the_service_closes,
              answer_again_with_a_new_token, tokens_are_renewed_before_they_end, answers_are_tied_to_the_bot_of_the_token_not_to_targets)
