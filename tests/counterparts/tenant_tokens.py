@@ -128,6 +128,45 @@ def keys_turn(run):
     run.equal(len(of(run.archive()[0], "invitation.accepted")), 2, "two calls")
 
 
+@settings(keys={"chat_scopes": ["/chats/getAllMessages"]})
+def keys_that_turn_twice_at_once(run):
+    """Two new keys within a moment: what comes while the refresh is limited is verified by the next one, not dropped."""
+    chat = run.tenant.chats.add("19:x@thread.v2", members=[ALICE])
+    run.start()
+    one = run.tenant.wait("the subscription", lambda: next(iter(run.tenant.subscriptions.values()), None))
+    for n in range(4):
+        run.tenant.sets["notifications"].turn()
+        doc = run.tenant.chats.say(chat, ALICE, f"by key {n}")
+        run.equal(run.service.changes([run.service.item(one, chat, doc)]).status, 202, "taken")
+        del chat.messages[doc["id"]]
+    run.until("all four", lambda e: len(texts(e)) == 4, 90)
+    run.stop()
+    run.archive()
+
+
+@settings(keys={"chat_scopes": ["/chats/getAllMessages"]})
+def strangers_cannot_use_up_the_refreshes(run):
+    """Made-up key ids exhaust the refreshes that are allowed; a good notification by a new key is verified all the same."""
+    chat = run.tenant.chats.add("19:x@thread.v2", members=[ALICE])
+    run.start()
+    one = run.tenant.wait("the subscription", lambda: next(iter(run.tenant.subscriptions.values()), None))
+    keys = run.tenant.sets["notifications"]
+    fetched = keys.fetched
+    for n in range(40):
+        doc = run.tenant.chats.say(chat, ALICE, f"never seen {n}")
+        token = keys.sign(run.service.validation_claims(), kid=f"made-up-{n}", key=rsa_key("stranger"))
+        run.equal(run.service.changes([run.service.item(one, chat, doc, clientState="guessed")], [token]).status, 202, "taken")
+        del chat.messages[doc["id"]]
+    run.check(keys.fetched - fetched <= 12, f"rate-limited refresh: {keys.fetched - fetched} for 40 tokens")
+    keys.turn()
+    doc = run.tenant.chats.say(chat, ALICE, "by the new key")
+    run.equal(run.service.changes([run.service.item(one, chat, doc)]).status, 202, "taken")
+    del chat.messages[doc["id"]]
+    run.until("the good one", lambda e: texts(e) == ["by the new key"], 45)
+    run.stop()
+    run.archive()
+
+
 def keys_out_of_reach_are_kept(run):
     run.start()
     accepted(run).end()
@@ -288,5 +327,5 @@ def version_two_tokens_of_the_publisher(run):
     run.archive()
 
 
-SCENARIOS = (call_tokens_that_are_refused, call_tokens_that_are_accepted, the_same_refusals_on_the_bots_endpoint, keys_of_other_sorts, keys_turn, keys_out_of_reach_are_kept, keys_out_of_reach_at_the_start,
+SCENARIOS = (call_tokens_that_are_refused, call_tokens_that_are_accepted, the_same_refusals_on_the_bots_endpoint, keys_of_other_sorts, keys_turn, keys_that_turn_twice_at_once, strangers_cannot_use_up_the_refreshes, keys_out_of_reach_are_kept, keys_out_of_reach_at_the_start,
              validation_handshake_decodes_once, strange_requests, notifications_that_are_not_believed, notifications_wait_for_keys, slow_keys_do_not_slow_the_202, version_two_tokens_of_the_publisher)
