@@ -91,6 +91,11 @@ fn nothing_acknowledged_is_lost_by_a_crash() {
 }
 
 #[test]
+fn calls_legs_and_chats_that_belong_together_are_one() {
+    play("links");
+}
+
+#[test]
 fn odd_payloads_silence_and_kills_lose_nothing() {
     play("odd");
 }

@@ -51,9 +51,11 @@ class Subscription:
 
 
 class Tenant:
-    """`granted_seconds` limits the life of subscriptions below what is asked for; `expires` is the life of tokens."""
+    """`granted_seconds` limits the life of subscriptions below what is asked for; `expires` is the life of tokens, `idle` that
+    of connections without a request."""
 
-    def __init__(self, expires=3599, granted_seconds=None, tls=None, roles=ROLES):
+    def __init__(self, expires=3599, granted_seconds=None, tls=None, roles=ROLES, idle=None):
+        self.idle, self.subscription_page, self.subscribing = idle, None, None
         self.cv = threading.Condition(threading.RLock())
         self.seen, self.faults, self.tokens, self.used_jti, self.ledger = [], [], {}, set(), []
         self.expires, self.granted_seconds, self.roles, self.tls = expires, granted_seconds, roles, tls
@@ -180,7 +182,7 @@ class Tenant:
                                       "roles": list(self.roles), "jti": str(uuid.uuid4()), **life(self.expires / 60)})
         with self.cv:
             self.tokens[token] = (scope, found.group(1), time.monotonic() + self.expires)
-        return Reply(200, {"token_type": "Bearer", "expires_in": self.expires, "ext_expires_in": self.expires, "access_token": token})
+        return Reply(200, {"token_type": "Bearer", "expires_in": self.expires if scope == GRAPH_SCOPE else str(self.expires), "ext_expires_in": self.expires, "access_token": token})
 
     def token_right(self, seen, scope):
         held = self.tokens.get(seen.bearer)
@@ -267,7 +269,10 @@ class Tenant:
 
     def subscription(self, seen, path):
         if path == "/subscriptions" and seen.method == "GET":
-            return Reply(200, {"@odata.context": "x", "value": [s.shown() for s in self.subscriptions.values()]})
+            every, skip = [s.shown() for s in self.subscriptions.values()], int(seen.query.get("$skiptoken", 0))
+            page = every[skip:skip + (self.subscription_page or len(every))]
+            more = {"@odata.nextLink": f"{self.url['graph']}{seen.path}?$skiptoken={skip + len(page)}"} if skip + len(page) < len(every) else {}
+            return Reply(200, {"@odata.context": "x", "value": page, **more})
         if path == "/subscriptions" and seen.method == "POST":
             return self.subscribe(seen)
         found = match(r"/subscriptions/([^/]+)(/reauthorize)?", path)
@@ -341,6 +346,8 @@ class Tenant:
             self.subscriptions[one.id] = one
             self.granted(one)
             self.cv.notify_all()
+        if self.subscribing:
+            self.subscribing(one)
         return Reply(201, one.shown())
 
     def handshake(self, url):

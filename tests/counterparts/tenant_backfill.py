@@ -39,6 +39,20 @@ def a_chat_is_read_from_its_beginning(run):
 
 
 @settings(keys=ONE)
+def one_chat_is_not_asked_too_often(run):
+    """4 requests a second for one chat."""
+    history(run, 200)
+    run.tenant.chats.page = 10
+    run.start()
+    run.until("all of it", lambda e: len(texts(e)) == 200, 60)
+    run.stop()
+    asked = [s.at for s in run.tenant.requests("GET", f"/v1.0/chats/{GROUP}.*")]
+    busiest = max(len([b for b in asked if a <= b < a + 1]) for a in asked)
+    run.check(len(asked) >= 20 and busiest <= 5, f"{busiest} requests within one second")
+    run.archive()
+
+
+@settings(keys=ONE)
 def an_empty_page_with_a_next_link(run):
     history(run, 5)
     run.tenant.chats.blank_first = True
@@ -81,7 +95,7 @@ def after_a_restart_only_from_the_checkpoint(run):
     subscribed(run)
     said(run, chat, "live")
     run.until("live", lambda e: len(texts(e)) == 101)
-    time.sleep(1)
+    run.tenant.wait("the end of reading", lambda: time.monotonic() - run.tenant.seen[-1].at > 2)
     run.stop()
     before = len(run.tenant.requests("GET", f"/v1.0/chats/{GROUP}/messages"))
     run.tenant.chats.say(chat, BOB, "while down")
@@ -245,6 +259,6 @@ def federated_during_the_call_only(run):
     run.equal(texts(events), ["readable"], "what was read stays")
 
 
-SCENARIOS = (a_chat_is_read_from_its_beginning, an_empty_page_with_a_next_link, the_list_shifts_while_it_is_paged, after_a_restart_only_from_the_checkpoint, killed_during_the_backfill,
+SCENARIOS = (a_chat_is_read_from_its_beginning, one_chat_is_not_asked_too_often, an_empty_page_with_a_next_link, the_list_shifts_while_it_is_paged, after_a_restart_only_from_the_checkpoint, killed_during_the_backfill,
              reconciliation_finds_what_was_never_told, reconciliation_of_a_chat_known_from_a_notification, polled_after_the_call, throttled_while_reading, calls_come_before_backfill,
              a_foreign_next_link_is_not_followed, tokens_end_in_mid_backfill, redirects_carry_no_token, federated_during_the_call_only)

@@ -502,6 +502,40 @@ def ended_while_the_recorder_was_down(run):
     run.equal(rows[0]["state"], "ended", "a call that is not found has ended")
 
 
+@settings(keys={"hang_up_after_seconds": 2})
+def leaving_is_refused(run):
+    """DELETE fails: tried again; 404 means that we are out already."""
+    run.start()
+    call = accepted(run)
+    run.tenant.fault("DELETE", ".*/calls/.*", error(503, "ServiceUnavailable"))
+    call.roster(person("p1", ALICE))
+    call.roster()
+    run.tenant.wait_request("DELETE", ".*/calls/.*", 2, 30)
+    call.gone = True
+    call.end()
+    events, _ = finish(run)
+    run.equal([len(of(events, k)) for k in ("recording.started", "recording.stopped", "conversation.ended")], [1, 1, 1], "each once")
+
+
+def recording_stops_when_the_call_does(run):
+    """Nobody is told `recording` in the archive after the call has gone, whatever the order of things."""
+    run.start()
+    run.tenant.status_answer = "running"
+    call = accepted(run)
+    run.tenant.wait("the status", lambda: call.operations)
+    context, uri = call.operations[0][1]["clientContext"], call.callback_uri
+    call.end()
+    run.until("the end", lambda e: of(e, "conversation.ended"))
+    call.callback_uri = uri
+    call.operation(context)
+    accepted(run, source=BOB).end()
+    run.until("another call", lambda e: len(of(e, "conversation.ended")) == 2)
+    run.stop()
+    events, rows = run.archive()
+    mine = [e for e in events if e.get("conversation") == of(events, "conversation.ended")[0]["conversation"]]
+    run.check(len(of(mine, "recording.started")) == len(of(mine, "recording.stopped")), f"no recording is left open: {[e['kind'] for e in mine]}")
+
+
 def a_5xx_of_graph_is_tried_again(run):
     run.start()
     run.tenant.fault("POST", ".*/updateRecordingStatus", error(503, "ServiceUnavailable", {"Retry-After": "0.3"}), Reply(200, spoil="reset"))
@@ -514,4 +548,4 @@ SCENARIOS = (established_before_establishing, everything_twice, terminating_afte
              several_items_in_one_body, finished_operations_and_tones_end_nothing, legacy_bodies_are_not_in_graph_form, policy_recording_keeps_its_bot_data, joining_is_answered_in_the_response,
              joining_is_refused_by_policy, two_legs_of_one_call, two_legs_tell_the_same, other_chains_are_other_conversations, two_meetings_in_one_chat, status_by_operation, status_without_an_operation, status_fails, status_fails_at_once, status_is_refused,
              status_is_not_reported, sharing_in_both_forms, keeps_the_call_alive, hangs_up_after_the_last_human, does_not_hang_up_on_anybody,
-             killed_in_mid_call, ended_while_the_recorder_was_down, a_5xx_of_graph_is_tried_again)
+             killed_in_mid_call, ended_while_the_recorder_was_down, leaving_is_refused, recording_stops_when_the_call_does, a_5xx_of_graph_is_tried_again)

@@ -18,13 +18,12 @@ from tenant_send import ALICE, BOB, bot_data, person, pid
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
 
 
-@settings(keys=ALL)
-def killed_during_500_notifications(run):
-    """Whatever was acknowledged with 202 is there, exactly once."""
+def flood(run, count, end):
+    """`count` notifications from eight senders; `end` is called in the middle. What was acknowledged is there, exactly once."""
     chat = group(run)
     run.start()
     one = subscribed(run)[0]
-    docs = [run.tenant.chats.say(chat, ALICE, f"text {n}") for n in range(500)]
+    docs = [run.tenant.chats.say(chat, ALICE, f"text {n}") for n in range(count)]
     bodies = [[run.service.item(one, chat, d)] for d in docs]
     for d in docs:
         del chat.messages[d["id"]]
@@ -47,21 +46,30 @@ def killed_during_500_notifications(run):
     threads = [threading.Thread(target=sender) for _ in range(8)]
     for t in threads:
         t.start()
-    limit = random.Random(7).randrange(120, 380)
+    limit = random.Random(7).randrange(count // 4, count * 3 // 4)
     while len(taken) < limit and any(t.is_alive() for t in threads):
         time.sleep(0.002)
-    run.kill()
+    end()
     for t in threads:
         t.join()
-    run.check(0 < len(taken) < 500, f"killed in the middle: {len(taken)} taken")
+    run.check(0 < len(taken) < count, f"ended in the middle: {len(taken)} taken")
     run.start()
     wanted = {f"text {n}" for n in taken}
     run.until("everything that was acknowledged", lambda e: wanted <= set(texts(e)), 40)
     said(run, chat, "goes on")
     run.until("the next", lambda e: "goes on" in texts(e))
     events, _ = done(run)
-    said_texts = texts(events)
-    run.equal(len(said_texts), len(set(said_texts)), "exactly once")
+    run.equal(len(texts(events)), len(set(texts(events))), "exactly once")
+
+
+@settings(keys=ALL)
+def killed_during_500_notifications(run):
+    flood(run, 500, run.kill)
+
+
+@settings(keys=ALL)
+def stopped_during_300_notifications(run):
+    flood(run, 300, run.stop)
 
 
 def killed_between_202_and_the_answer(run):
@@ -311,6 +319,6 @@ def the_viewer_shows_hostile_text_harmlessly(run):
     done(run)
 
 
-SCENARIOS = (killed_during_500_notifications, killed_between_202_and_the_answer, killed_after_the_answer, killed_again_and_again, wrong_secret, check_says_what_works, check_names_missing_roles,
+SCENARIOS = (killed_during_500_notifications, stopped_during_300_notifications, killed_between_202_and_the_answer, killed_after_the_answer, killed_again_and_again, wrong_secret, check_says_what_works, check_names_missing_roles,
              a_readable_secret_is_refused, keys_of_the_configuration, tokens_go_where_they_belong, stopping_in_mid_call, a_certificate_that_ends_soon,
              fifty_policy_calls_at_once, a_slow_answer_delays_nobody_else, bodies_as_the_wire_may_carry_them, the_viewer_shows_hostile_text_harmlessly)

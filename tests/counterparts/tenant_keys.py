@@ -32,10 +32,10 @@ def b64url(raw):
 
 
 class KeySet:
-    """What stands behind one `jwks_uri`. `endorsements` are there only in the bot's set."""
+    """What stands behind one `jwks_uri`. `endorsements` are there only in the bot's set; `others` are keys of other sorts."""
 
     def __init__(self, name, endorsements=None):
-        self.name, self.endorsements, self.keys, self.down, self.fetched = name, endorsements, [], False, 0
+        self.name, self.endorsements, self.keys, self.down, self.fetched, self.others = name, endorsements, [], False, 0, []
         self.turn()
 
     def turn(self, keep=True):
@@ -45,7 +45,7 @@ class KeySet:
         return self.keys[-1][0]
 
     def document(self):
-        found = []
+        found = list(self.others)
         for kid, key in self.keys:
             public = key.public_key().public_numbers()
             one = {"kty": "RSA", "use": "sig", "kid": kid, "x5t": kid, "n": b64url(public.n.to_bytes(256, "big")), "e": b64url(public.e.to_bytes(3, "big"))}

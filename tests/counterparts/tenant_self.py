@@ -9,13 +9,13 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 
 import tenant_keys
 from tenant import BOT_SCOPE, CLIENT, GRAPH_SCOPE, PUBLISHER, SECRET, TENANT, Tenant, stamp, wrong_with_answer
 from tenant_run import fixture
 from tenant_send import ALICE, BOB, Service, person
-from tenant_wire import Reply, post
+from tenant_wire import post
 
 
 class Listener:
@@ -94,7 +94,6 @@ def sign_in_takes_the_secret_and_the_assertion():
         fields = {"client_secret": "", "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion": assertion}
         assert form(tenant, **fields).status == 200
         assert form(tenant, **fields).status == 401, "an assertion is used once"
-        assert hashes.SHA1.name == "sha1"
     finally:
         tenant.close()
 
@@ -219,7 +218,6 @@ def msal_signs_in():
 
 
 if __name__ == "__main__":
-    assert Reply(200).body == b""
     for check in (the_published_vector_is_read, tokens_pass_an_independent_check, sign_in_takes_the_secret_and_the_assertion, subscriptions_lists_and_notifications_fit_together,
                   the_documents_own_answers_pass, the_graph_sdk_knows_every_member, msal_signs_in):
         check()

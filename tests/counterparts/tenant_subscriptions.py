@@ -281,6 +281,46 @@ def keys_are_rotated_by_command(run):
     run.archive()
 
 
+@settings(keys=ALL)
+def notified_before_the_subscription_is_known(run):
+    """The first notification overtakes the answer to POST /subscriptions, which names the subscription."""
+    chat = group(run)
+
+    def subscribing(one):
+        doc = run.tenant.chats.say(chat, ALICE, "quicker than 201")
+        for answer in run.service.tell(chat, doc):
+            run.equal(answer.status, 202, "taken")
+
+    run.tenant.subscribing = subscribing
+    run.start()
+    subscribed(run)
+    run.until("the message", lambda e: texts(e) == ["quicker than 201"])
+    run.stop()
+    run.archive()
+
+
+@settings(keys=ALL)
+def many_subscriptions_in_pages(run):
+    """Our own stands on the second page of the list."""
+    chat = group(run)
+    body = {"changeType": "created", "resource": "/users", "expirationDateTime": stamp(time.time() + 9000), "clientState": "x", "notificationUrl": "https://other.example/n"}
+    run.tenant.subscription_page = 2
+    for _ in range(5):
+        other = Subscription(body)
+        run.tenant.subscriptions[other.id] = other
+    run.start()
+    subscribed(run, 6)
+    ours = [s for s in run.tenant.subscriptions.values() if s.body["resource"] != "/users"]
+    run.kill()
+    run.start()
+    run.tenant.wait("the last page", lambda: len([s for s in run.tenant.requests("GET", "/v1.0/subscriptions") if s.query.get("$skiptoken") == "4"]) >= 2)
+    said(run, chat, "still ours")
+    run.until("the message", lambda e: texts(e) == ["still ours"])
+    run.equal([s for s in run.tenant.subscriptions.values() if s.body["resource"] != "/users"], ours, "the same subscription, no second one")
+    run.stop()
+    run.archive()
+
+
 @settings(keys=dict(ALL))
 def a_conflicting_subscription(run):
     """A second one for the same resource may be refused: then the one that is in the way is cleared."""
@@ -389,5 +429,5 @@ def the_handshake_comes_before_readiness(run):
 
 
 SCENARIOS = (every_kind_of_scope, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed,
-             missed_notifications, adopted_at_a_restart, lapsed_while_the_recorder_was_down, strays_are_deleted, keys_are_rotated_by_command, a_conflicting_subscription, from_a_call_to_its_chat, a_chat_that_only_the_call_itself_names, call_chats_are_left_alone,
+             missed_notifications, adopted_at_a_restart, lapsed_while_the_recorder_was_down, strays_are_deleted, keys_are_rotated_by_command, notified_before_the_subscription_is_known, many_subscriptions_in_pages, a_conflicting_subscription, from_a_call_to_its_chat, a_chat_that_only_the_call_itself_names, call_chats_are_left_alone,
              a_federated_chat_refuses, a_chat_that_does_not_exist, subscribing_is_throttled, the_handshake_comes_before_readiness)

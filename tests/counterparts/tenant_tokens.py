@@ -103,6 +103,13 @@ def the_same_refusals_on_the_bots_endpoint(run):
     nothing_archived(run)
 
 
+def keys_of_other_sorts(run):
+    """A set is no worse for what a reader does not understand."""
+    run.tenant.sets["calls"].others = [{"kty": "EC", "use": "sig", "kid": "ec", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "oct"}, {"kty": "RSA", "kid": "broken", "n": "%%%", "e": ""}, {}, None, 7]
+    run.start()
+    finish(run, accepted(run))
+
+
 def keys_turn(run):
     """A token by a key published since is believed at once; unknown ids cannot make us ask without end."""
     run.start()
@@ -119,6 +126,45 @@ def keys_turn(run):
     run.check(keys.fetched - fetched <= 3, f"rate-limited refresh: {keys.fetched - fetched} for 30 tokens")
     run.stop()
     run.equal(len(of(run.archive()[0], "invitation.accepted")), 2, "two calls")
+
+
+@settings(keys={"chat_scopes": ["/chats/getAllMessages"]})
+def keys_that_turn_twice_at_once(run):
+    """Two new keys within a moment: what comes while the refresh is limited is verified by the next one, not dropped."""
+    chat = run.tenant.chats.add("19:x@thread.v2", members=[ALICE])
+    run.start()
+    one = run.tenant.wait("the subscription", lambda: next(iter(run.tenant.subscriptions.values()), None))
+    for n in range(4):
+        run.tenant.sets["notifications"].turn()
+        doc = run.tenant.chats.say(chat, ALICE, f"by key {n}")
+        run.equal(run.service.changes([run.service.item(one, chat, doc)]).status, 202, "taken")
+        del chat.messages[doc["id"]]
+    run.until("all four", lambda e: len(texts(e)) == 4, 90)
+    run.stop()
+    run.archive()
+
+
+@settings(keys={"chat_scopes": ["/chats/getAllMessages"]})
+def strangers_cannot_use_up_the_refreshes(run):
+    """Made-up key ids exhaust the refreshes that are allowed; a good notification by a new key is verified all the same."""
+    chat = run.tenant.chats.add("19:x@thread.v2", members=[ALICE])
+    run.start()
+    one = run.tenant.wait("the subscription", lambda: next(iter(run.tenant.subscriptions.values()), None))
+    keys = run.tenant.sets["notifications"]
+    fetched = keys.fetched
+    for n in range(40):
+        doc = run.tenant.chats.say(chat, ALICE, f"never seen {n}")
+        token = keys.sign(run.service.validation_claims(), kid=f"made-up-{n}", key=rsa_key("stranger"))
+        run.equal(run.service.changes([run.service.item(one, chat, doc, clientState="guessed")], [token]).status, 202, "taken")
+        del chat.messages[doc["id"]]
+    run.check(keys.fetched - fetched <= 12, f"rate-limited refresh: {keys.fetched - fetched} for 40 tokens")
+    keys.turn()
+    doc = run.tenant.chats.say(chat, ALICE, "by the new key")
+    run.equal(run.service.changes([run.service.item(one, chat, doc)]).status, 202, "taken")
+    del chat.messages[doc["id"]]
+    run.until("the good one", lambda e: texts(e) == ["by the new key"], 45)
+    run.stop()
+    run.archive()
 
 
 def keys_out_of_reach_are_kept(run):
@@ -209,7 +255,7 @@ def notifications_that_are_not_believed(run):
     for tokens in ([good, worst], [worst, good], []):
         what = f"{len(tokens)} tokens, the first {'good' if tokens[:1] == [good] else 'bad'}"
         run.equal(run.service.changes([run.service.item(one, chat, unseen(what))], tokens).status, 202, f"{what}: 202")
-    for over in ({"clientState": "wrong"}, {"clientState": None}, {"clientState": one.body["clientState"] + "x"}, {"subscriptionId": "00000000-0000-0000-0000-000000000003"}, {"tenantId": OTHER_TENANT}):
+    for over in ({"clientState": "wrong"}, {"clientState": None}, {"clientState": one.body["clientState"] + "x"}, {"tenantId": OTHER_TENANT}):
         item = run.service.item(one, chat, unseen(over), **over)
         run.equal(run.service.changes([{k: v for k, v in item.items() if v is not None}]).status, 202, f"{over}: 202")
     doc = run.tenant.chats.say(chat, ALICE, "seen")
@@ -242,6 +288,33 @@ def notifications_wait_for_keys(run):
 
 
 @settings(keys={"chat_scopes": ["/chats/getAllMessages"]})
+def slow_keys_do_not_slow_the_202(run):
+    """Within 3 s, whatever the key server does; it is verified afterwards."""
+    chat = run.tenant.chats.add("19:x@thread.v2", members=[ALICE])
+    run.start()
+    one = run.tenant.wait("the subscription", lambda: next(iter(run.tenant.subscriptions.values()), None))
+    run.tenant.sets["notifications"].turn()
+
+    slow = []
+
+    def before(seen):
+        if seen.origin == "keys" and len(slow) < 3:
+            slow.append(seen)
+            reply = run.tenant.at_keys(seen)
+            reply.spoil, reply.seconds = "hang", 4
+            return reply
+        return None
+
+    run.tenant.before = before
+    doc = run.tenant.chats.say(chat, ALICE, "verified when the keys are there")
+    answer = run.service.changes([run.service.item(one, chat, doc)])
+    run.check(answer.status == 202 and answer.seconds < 3, f"{answer.status} after {answer.seconds:.1f} s")
+    run.until("the message", lambda e: texts(e) == ["verified when the keys are there"], 60)
+    run.stop()
+    run.archive()
+
+
+@settings(keys={"chat_scopes": ["/chats/getAllMessages"]})
 def version_two_tokens_of_the_publisher(run):
     chat = run.tenant.chats.add("19:x@thread.v2", members=[ALICE])
     run.start()
@@ -254,5 +327,5 @@ def version_two_tokens_of_the_publisher(run):
     run.archive()
 
 
-SCENARIOS = (call_tokens_that_are_refused, call_tokens_that_are_accepted, the_same_refusals_on_the_bots_endpoint, keys_turn, keys_out_of_reach_are_kept, keys_out_of_reach_at_the_start,
-             validation_handshake_decodes_once, strange_requests, notifications_that_are_not_believed, notifications_wait_for_keys, version_two_tokens_of_the_publisher)
+SCENARIOS = (call_tokens_that_are_refused, call_tokens_that_are_accepted, the_same_refusals_on_the_bots_endpoint, keys_of_other_sorts, keys_turn, keys_that_turn_twice_at_once, strangers_cannot_use_up_the_refreshes, keys_out_of_reach_are_kept, keys_out_of_reach_at_the_start,
+             validation_handshake_decodes_once, strange_requests, notifications_that_are_not_believed, notifications_wait_for_keys, slow_keys_do_not_slow_the_202, version_two_tokens_of_the_publisher)

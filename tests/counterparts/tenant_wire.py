@@ -1,5 +1,6 @@
 """The HTTP side of the tenant: requests as they arrived, answers put on the wire, and requests sent to the recorder."""
 
+import gzip
 import http.client
 import json
 import re
@@ -52,6 +53,7 @@ def handler_class(tenant, origin):
         protocol_version = "HTTP/1.1"
         server_version, sys_version = "Microsoft-IIS/10.0", ""
         disable_nagle_algorithm = True
+        timeout = tenant.idle
 
         def serve(self):
             body = self.body()
@@ -89,13 +91,25 @@ def handler_class(tenant, origin):
                 self.close_connection = True
                 self.connection.close()
                 return
+            body = reply.body
             self.send_response(reply.status)
             for name, value in {"request-id": "7d1f0f0e-0000-4000-8000-000000000000", **reply.headers}.items():
                 self.send_header(name, value)
-            if reply.status != 204:
-                self.send_header("Content-Length", str(len(reply.body)))
+            if body and "gzip" in (self.headers.get("Accept-Encoding") or ""):
+                body = gzip.compress(body)
+                self.send_header("Content-Encoding", "gzip")
+            # Graph sends lists in pieces, and everything compressed to who can read it.
+            pieces = len(body) > 2000 and reply.status == 200
+            if pieces:
+                self.send_header("Transfer-Encoding", "chunked")
+            elif reply.status != 204:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(reply.body)
+            if pieces:
+                for at in range(0, len(body), 1000):
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(body[at:at + 1000]), body[at:at + 1000]))
+                body = b"0\r\n\r\n"
+            self.wfile.write(body)
 
         def log_message(self, *_):
             pass
