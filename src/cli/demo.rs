@@ -1,5 +1,6 @@
 //! `greffier demo`.
 
+mod stage;
 mod story;
 
 use std::net::SocketAddr;
@@ -17,23 +18,21 @@ use crate::archive::Layout;
 use crate::capture::supervise::Supervised;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, parse_listen};
-use crate::simulate::{Fate, Options, Parameters, SimulatedPool, ucwa};
 use crate::viewer;
+use stage::Stage;
 use story::Story;
 
 /// How long the recorder may take to fetch what was said last.
 const CATCHING_UP: Duration = Duration::from_secs(10);
 
-/// The name under which the connector's configuration finds the simulated account's password.
-const PASSWORD: &str = "GREFFIER_SIMULATED_PASSWORD";
-
-/// Shows the whole thing: a simulated pool, the real recorder, a real archive
+/// Shows the whole thing: a simulated pool and tenant, the real recorder, a real archive
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Shows the whole thing on this machine alone: a simulated Skype for Business pool on loopback acts out \
-meetings and chats; the real recorder is invited, joins, says that it records, and captures them through real sockets into \
-a real archive, which a browser can watch at the address it tells; a break of the network leaves its gap on record. At the \
-end it lists the conversations, verifies the archive, and says what to try next.
+    long_about = "Shows the whole thing on this machine alone: a simulated Skype for Business pool and a simulated Microsoft \
+tenant on loopback act out meetings and chats side by side; the real recorder is invited to both, joins, says that it records, \
+and captures them through real sockets into one real archive, which a browser can watch at the address it tells. In Teams a \
+recording policy calls the recorder, and messages are edited and deleted; on the pool a break of the network leaves its gap on \
+record. At the end it lists the conversations, verifies the archive, and says what to try next.
 
 Nothing leaves the machine. The archive stays where it says; delete the folder when you are done."
 )]
@@ -42,7 +41,7 @@ Nothing leaves the machine. The archive stays where it says; delete the folder w
   greffier demo --exit-when-done
   greffier demo --data /tmp/greffier --listen 127.0.0.1:9000
 
-It stays up when the scenario is over, until Ctrl-C, unless --exit-when-done is given.")]
+It stays up when both scenarios are over, until Ctrl-C, unless --exit-when-done is given.")]
 pub(super) struct Demo {
     /// Loopback address of the viewer [default: 127.0.0.1:8080, or any free port if that is taken]
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
@@ -52,7 +51,7 @@ pub(super) struct Demo {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// End as soon as the scenario has been played and recorded
+    /// End as soon as both scenarios have been played and recorded
     #[arg(long)]
     exit_when_done: bool,
 }
@@ -84,24 +83,24 @@ impl Demo {
 
     async fn play(&self, dir: &Path) -> anyhow::Result<Exit> {
         let mut signals = Signals::watch()?;
-        let scenario = ucwa::scenario("demo", &Parameters::new()).await?;
-        let pool = SimulatedPool::start(Options::default(), scenario).await?;
+        let stage = Stage::start().await?;
         let listener = listen(self.listen).await?;
         let address = listener.local_addr().context("cannot read the listener's address")?;
-        let recorder = Recorder::start(dir, configure(dir, &pool)?, Some(listener), viewer::Options::default())?;
-        let mut story = Story::begin(dir, &pool, &recorder);
+        let recorder = Recorder::start(dir, configure(dir, &stage)?, Some(listener), viewer::Options::default())?;
+        let mut story = Story::begin(dir, &stage, &recorder);
         story.say(&format!(
-            "A simulated Skype for Business pool plays on this machine; the real recorder signs in to it and records.\n\
-             pool      {}\n\
+            "A simulated Skype for Business pool and a simulated Microsoft tenant play on this machine; the real recorder\n\
+             signs in to both and records.\n\
+             {}\n\
              archive   {}\n\
              viewer    http://{address}/ (also /healthz, /readyz and /metrics)\n",
-            pool.autodiscover_url(),
+            stage.addresses(),
             dir.display(),
         ))?;
 
         let played = async {
             tokio::select! {
-                played = pool.run_to_end() => match played {
+                played = stage.run_to_end() => match played {
                     Ok(()) => Ended::Played,
                     Err(error) => Ended::Stopped(error.to_string()),
                 },
@@ -110,16 +109,13 @@ impl Demo {
         };
         let ended = story.follow(&recorder, Box::pin(played)).await?;
         if matches!(ended, Ended::Played) {
-            let settled = pool.wait_ledger(CATCHING_UP, |ledger| {
-                ledger.said().all(|entry| !matches!(entry.fate, Fate::Queued | Fate::Fetched))
-            });
-            story.follow(&recorder, Box::pin(settled)).await?;
+            story.catch_up(&recorder, &stage, CATCHING_UP).await?;
         }
         let stays = matches!(ended, Ended::Played) && !self.exit_when_done;
         if stays {
             // The audit holds the log against its signatures; the first round of them may be yet to come.
             recorder.sign().await?;
-            story.sum_up(&pool)?;
+            story.sum_up(&stage)?;
             story.say(&format!("\nStill recording, still showing it at http://{address}/. Ctrl-C ends."))?;
             story.follow(&recorder, Box::pin(signals.next())).await?;
         }
@@ -127,10 +123,14 @@ impl Demo {
         story.say("\nThe recorder leaves its conversations and signs the log.")?;
         story.put_down();
         recorder.stop().await?;
-        let exit = if stays { Exit::Done } else { story.sum_up(&pool)? };
+        let exit = if stays { Exit::Done } else { story.sum_up(&stage)? };
+        let lacking = story.lacking(&stage);
         story.finish()?;
         match ended {
-            Ended::Played => Ok(exit),
+            Ended::Played => match lacking {
+                0 => Ok(exit),
+                some => anyhow::bail!("demo: {some} messages of the tenant are not in the archive"),
+            },
             Ended::Stopped(why) => anyhow::bail!("demo: {why}"),
             Ended::Interrupted if self.exit_when_done => {
                 anyhow::bail!("demo: interrupted before the scenario was over")
@@ -140,17 +140,15 @@ impl Demo {
     }
 }
 
-/// Writes the configuration that records from the pool, and reads it the way `serve` does.
-fn configure(dir: &Path, pool: &SimulatedPool) -> anyhow::Result<Vec<Supervised>> {
+/// Writes the configuration that records from both platforms, and reads it the way `serve` does.
+fn configure(dir: &Path, stage: &Stage) -> anyhow::Result<Vec<Supervised>> {
     let path = dir.join("greffier.toml");
     let text = format!(
-        "# Made by `greffier demo`; its pool was gone when the demo ended.\n[archive]\ndirectory = \".\"\n\n{}",
-        pool.config_snippet()
+        "# Made by `greffier demo`; its pool and its tenant were gone when the demo ended.\n[archive]\ndirectory = \".\"\n\n{}",
+        stage.config()
     );
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    let password = pool.password();
-    let environment = |name: &str| (name == PASSWORD).then(|| password.clone());
-    let (_, resolved) = Config::load_resolved(&path, &environment)?;
+    let (_, resolved) = Config::load_resolved(&path, &stage.secrets())?;
     Ok(resolved.into_iter().map(connectors::supervised).collect())
 }
 

@@ -58,7 +58,7 @@ async fn a_second_recorder_on_the_same_archive_is_refused_with_the_pid_of_the_fi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_ends_with_an_archive_that_verifies_and_tells_of_its_gap() {
+async fn the_demo_ends_with_both_platforms_in_an_archive_that_verifies_and_tells_of_its_gap() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("demo");
     let run = |arguments: Vec<String>| async move {
@@ -76,7 +76,8 @@ async fn the_demo_ends_with_an_archive_that_verifies_and_tells_of_its_gap() {
     let exported = run(words(&all)).await;
     let lines = String::from_utf8(exported.stdout).unwrap();
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let record = Record::new(events);
+    let (teams, ucwa): (Vec<Value>, Vec<Value>) = events.into_iter().partition(|event| event["platform"] == "teams");
+    let record = Record::new(ucwa);
     assert_eq!(record.count("conversation.started"), 3, "{}", record.told());
     assert_eq!(record.count("conversation.ended"), 3, "{}", record.told());
     assert_eq!(record.count("notice.sent"), 3, "{}", record.told());
@@ -85,4 +86,22 @@ async fn the_demo_ends_with_an_archive_that_verifies_and_tells_of_its_gap() {
     let unheard = "Diesen Satz kann der Recorder nicht hören.";
     assert!(record.of("message.sent").all(|e| e["message"]["text"] != unheard));
     assert!(record.of("message.sent").any(|e| e["message"]["text"] == "再见！"));
+    // Beside it the meeting in Teams, called by a recording policy.
+    let record = Record::new(teams);
+    for kind in ["conversation.started", "recording.started", "notice.sent", "conversation.ended", "message.edited"] {
+        assert!(record.count(kind) > 0, "no {kind}\n{}", record.told());
+    }
+    let hello = "Good morning! Can everybody hear me?";
+    for said in [hello, "早上好，我听得很清楚。", "شكراً، سأرسل الأرقام غداً.", "谢谢大家，再见！"]
+    {
+        assert_eq!(record.of("message.sent").filter(|e| e["message"]["text"] == said).count(), 1, "{}", record.told());
+    }
+    let listed = run(words(&["list", "--archive", data, "--json"])).await;
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |platform: &str| listed.iter().filter(|c| c["platform"] == platform).count();
+    assert_eq!(of("ucwa"), 3, "{listed:?}");
+    assert!(of("teams") > 0, "{listed:?}");
+    let meeting = listed.iter().find(|c| c["id"] == record.conversation_of(hello));
+    assert_eq!(meeting.map(|c| &c["state"]), Some(&Value::from("ended")), "{listed:?}");
 }

@@ -1,12 +1,14 @@
-//! What the demo tells: the pool's narration and the recorder's log side by side, and the summary.
+//! What the demo tells: the platforms' narrations and the recorder's log side by side, and the summary.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::stage::{Stage, StageNarration};
 use crate::archive::audit::AuditOptions;
 use crate::archive::reader::ConversationFilter;
 use crate::archive::{Layout, Reader};
@@ -15,7 +17,6 @@ use crate::cli::recorder::Recorder;
 use crate::cli::{Exit, list, verify};
 use crate::config::shell_quoted;
 use crate::model::{Event, Kind, Person, Seq};
-use crate::simulate::{Fate, Happened, Narration, SimulatedPool};
 
 /// Events read in one go.
 const PAGE: usize = 200;
@@ -29,24 +30,27 @@ const SHOWN: usize = 100;
 pub(super) struct Story {
     out: Out,
     began: Instant,
-    narration: Narration,
+    narration: StageNarration,
     dir: PathBuf,
     /// Opened when something is to be read.
     reader: Option<Reader>,
     log_size: watch::Receiver<u64>,
     told: u64,
+    /// Ids of the messages from Teams that the log has.
+    heard: BTreeSet<String>,
 }
 
 impl Story {
-    pub(super) fn begin(dir: &Path, pool: &SimulatedPool, recorder: &Recorder) -> Story {
+    pub(super) fn begin(dir: &Path, stage: &Stage, recorder: &Recorder) -> Story {
         Story {
             out: Out::new(),
             began: Instant::now(),
-            narration: pool.events(),
+            narration: stage.narration(),
             dir: dir.to_owned(),
             reader: None,
             log_size: recorder.vitals().log_size.clone(),
             told: 0,
+            heard: BTreeSet::new(),
         }
     }
 
@@ -67,7 +71,7 @@ impl Story {
         Ok(self.out.flush()?)
     }
 
-    /// Tells what happens on both sides until something is over.
+    /// Tells what happens on all sides until something is over.
     pub(super) async fn follow<T>(
         &mut self,
         recorder: &Recorder,
@@ -80,11 +84,32 @@ impl Story {
                     self.tell_log()?;
                     return Ok(done);
                 }
-                Some(line) = self.narration.next() => self.tell("pool", &line)?,
+                Some((who, line)) = self.narration.next() => self.tell(who, &line)?,
                 Ok(()) = self.log_size.changed() => {}
                 error = recorder.failure() => return Err(error),
             }
         }
+    }
+
+    /// Goes on until what was said is recorded, as far as it can be, or so long.
+    pub(super) async fn catch_up(
+        &mut self,
+        recorder: &Recorder,
+        stage: &Stage,
+        within: Duration,
+    ) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + within;
+        self.follow(recorder, Box::pin(stage.settle(within))).await?;
+        let mut log_size = self.log_size.clone();
+        while self.lacking(stage) > 0 && tokio::time::Instant::now() < deadline {
+            self.follow(recorder, Box::pin(tokio::time::timeout_at(deadline, log_size.changed()))).await?.ok();
+        }
+        Ok(())
+    }
+
+    /// How many messages of people in the tenant the log did not have when it was last looked at.
+    pub(super) fn lacking(&self, stage: &Stage) -> usize {
+        stage.lacking(&self.heard)
     }
 
     fn tell(&mut self, who: &str, text: &str) -> anyhow::Result<()> {
@@ -100,6 +125,9 @@ impl Story {
             let events = self.reader()?.events(from, PAGE)?;
             let Some(last) = events.last() else { return Ok(()) };
             self.told = last.seq.0;
+            let messages = events.iter().filter(|event| event.kind == Kind::MessageSent && event.platform == "teams");
+            self.heard
+                .extend(messages.filter_map(|event| event.content.message.as_ref()).map(|message| message.id.clone()));
             // What the platform sent that has no kind of its own would drown the rest here.
             for event in events.iter().filter(|event| event.kind != Kind::PlatformEvent) {
                 self.tell("recorder", &format!("#{} {}", event.seq, in_words(event)))?;
@@ -108,7 +136,7 @@ impl Story {
     }
 
     /// The conversations, what was said against what was recorded, the audit, and what to try next.
-    pub(super) fn sum_up(&mut self, pool: &SimulatedPool) -> anyhow::Result<Exit> {
+    pub(super) fn sum_up(&mut self, stage: &Stage) -> anyhow::Result<Exit> {
         self.tell_log()?;
         self.say("")?;
         let mut table = list::new_table();
@@ -129,26 +157,11 @@ impl Story {
             self.say(&table.trim_fmt())?;
         }
 
-        let ledger = pool.ledger();
-        let count = |fate: &[Fate]| ledger.said().filter(|entry| fate.contains(&entry.fate)).count();
-        let missed = count(&[Fate::NotOffered, Fate::Undelivered]);
-        self.say(&format!(
-            "\nPeople said {} things. The recorder fetched and confirmed {}; {recorded} messages are in the archive (those that \
-             came with an invitation included).",
-            ledger.said().count(),
-            count(&[Fate::Acknowledged]),
-        ))?;
-        if missed > 0 {
-            self.say(&format!(
-                "{missed} of them came while it was not connected and cannot be recorded; each record says from when to when it is complete."
-            ))?;
+        self.say("")?;
+        for line in stage.tally(&self.heard) {
+            self.say(&line)?;
         }
-        let conflicts = ledger.conflicts;
-        if conflicts > 0 && ledger.count(Happened::MessagingConnected) > 0 {
-            self.say(&format!(
-                "The pool answered addMessaging with 409 ({conflicts}×); the recorder asked again until it worked."
-            ))?;
-        }
+        self.say(&format!("The archive holds {recorded} messages (those that came with an invitation included)."))?;
         self.say("")?;
         let exit = verify::audit(
             &Layout::of(&self.dir).database,
@@ -192,6 +205,7 @@ fn in_words(event: &Event) -> String {
         if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
     };
     let subject = || content.subject.as_ref().map(|subject| format!(" “{}”", short(subject))).unwrap_or_default();
+    let reaction = || content.reaction.as_ref().map(|reaction| format!(": {}", short(reaction))).unwrap_or_default();
     match event.kind {
         Kind::InvitationReceived => format!("invited by {who}{}", subject()),
         Kind::InvitationAccepted => "invitation accepted".to_owned(),
@@ -217,6 +231,10 @@ fn in_words(event: &Event) -> String {
             Some(state) => format!("conversation is {state} now{}", subject()),
             None => format!("conversation changed{}", subject()),
         },
+        Kind::MessageEdited => format!("{who} changed a message{}", text()),
+        Kind::MessageDeleted => format!("{who} deleted a message"),
+        Kind::ReactionAdded => format!("{who} reacted{}", reaction()),
+        Kind::ReactionRemoved => format!("{who} took a reaction back{}", reaction()),
         Kind::SharingStarted => format!("{who} began to share a screen or program"),
         Kind::SharingEnded => format!("{who} stopped sharing"),
         Kind::MessageSent => format!("{who} said{}", text()),
