@@ -98,6 +98,7 @@ pub enum Input {
 }
 
 /// What is to be done.
+#[expect(clippy::large_enum_variant, reason = "most actions are facts, and none lives long")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Something happened.

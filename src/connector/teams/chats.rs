@@ -40,7 +40,7 @@ const REMEMBERED: usize = 20_000;
 const HOLD: Duration = Duration::from_secs(2);
 
 /// How long an envelope waits that cannot be checked at the moment.
-const LATER: Duration = Duration::from_secs(5);
+const LATER: Duration = Duration::from_secs(1);
 
 /// How long a message that the service does not give for the moment is asked for again.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);

@@ -26,8 +26,6 @@ use crate::model::Timestamp;
 pub(super) enum Ring {
     /// The calling service.
     Calls,
-    /// The publisher of change notifications.
-    Notifications,
     /// The Bot Connector.
     Bot,
 }
@@ -73,7 +71,6 @@ impl Desk {
     pub(super) fn keys(&self, ring: Ring) -> &Keys {
         match ring {
             Ring::Calls => &self.keys_of_calls,
-            Ring::Notifications => &self.keys_of_notifications,
             Ring::Bot => &self.keys_of_bot,
         }
     }

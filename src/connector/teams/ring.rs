@@ -48,9 +48,16 @@ impl Keys {
         found.0.clone()
     }
 
-    /// Whether the newest try to fetch keys failed: then an unknown key says nothing about a token.
-    pub(super) fn failing(&self) -> bool {
-        self.current.borrow().1
+    /// The keys, without waiting for them.
+    pub(super) fn at_hand(&self) -> Option<Arc<KeySet>> {
+        self.current.borrow().0.clone()
+    }
+
+    /// Asks for new keys because one was not known, and waits for nothing.
+    pub(super) async fn nudge(&self) {
+        let mut ring = self.ring.lock().await;
+        let actions = ring.handle(Input::UnknownKey, self.clock.now());
+        self.perform(&ring, actions);
     }
 
     /// Asks for new keys because one was not known; waits until that is done. False if it was asked for too often.

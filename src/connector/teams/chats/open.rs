@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::capture::{EnvelopeId, StoredEnvelope};
 use crate::connector::teams::activity::{self, Activity, What as Form};
 use crate::connector::teams::change::{self, Item, Resource, Says};
-use crate::connector::teams::desk::{Desk, Ring};
+use crate::connector::teams::desk::Desk;
 use crate::connector::teams::fact::Fact;
 use crate::connector::teams::moment;
 use crate::connector::teams::seal;
@@ -182,26 +182,26 @@ async fn notifications(desk: &Desk, body: &Value, received_at: Timestamp) -> Ope
     if ours.iter().any(|item| item.encrypted.is_some()) || !tokens.is_empty() {
         let tenants: Vec<&str> = ours.iter().filter_map(|item| item.tenant.as_deref()).collect();
         let endpoints = &desk.config.endpoints;
-        let verdict = desk
-            .checked(Ring::Notifications, |keys, now| {
-                let expected = desk.expected(&endpoints.notifications_issuers);
-                let (publisher, tenant) = (&endpoints.notifications_publisher, &desk.config.tenant_id);
-                rules::validation_tokens(&tokens, keys, expected, publisher, tenant, &tenants, now)
-            })
-            .await;
-        match verdict {
-            None => return Opened::Later,
-            // It may be published, and not read yet: the refresh is slow, failed, or was not granted. Who sends knows our
-            // secret, so it is judged again and again before it is dropped.
-            Some(Err(Refusal::UnknownKey)) if desk.now().since(received_at) < UNKNOWN_FOR => return Opened::Later,
-            Some(Err(refusal)) => {
+        // Reading waits for nobody's key server: what cannot be judged yet is taken up again.
+        let Some(keys) = desk.keys_of_notifications.at_hand() else { return Opened::Later };
+        let expected = desk.expected(&endpoints.notifications_issuers);
+        let (publisher, tenant) = (&endpoints.notifications_publisher, &desk.config.tenant_id);
+        let now = desk.now();
+        match rules::validation_tokens(&tokens, &keys, expected, publisher, tenant, &tenants, now) {
+            // It may be published, and not read yet. Who sends knows our secret, so it is judged for a while before it is
+            // dropped.
+            Err(Refusal::UnknownKey) if now.since(received_at) < UNKNOWN_FOR => {
+                desk.keys_of_notifications.nudge().await;
+                return Opened::Later;
+            }
+            Err(refusal) => {
                 tracing::warn!(
                     "{}: change notifications whose validation tokens do not hold were dropped: {refusal}",
                     desk.name()
                 );
                 return Opened::Told(Vec::new());
             }
-            Some(Ok(_)) => {}
+            Ok(()) => {}
         }
     }
     for item in &ours {
