@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from tenant import BOT_SCOPE, GRAPH_SCOPE
 from tenant_answer import accepted, finish
@@ -228,6 +228,19 @@ def stopping_in_mid_call(run):
     run.archive()
 
 
+def scopes_of_the_clouds(run):
+    """Each cloud has its own Graph; nothing of one is asked of another."""
+    for cloud, host in (("global", "graph.microsoft.com"), ("us-gov-l4", "graph.microsoft.us"), ("us-gov-l5", "dod-graph.microsoft.us"), ("china", "microsoftgraph.chinacloudapi.cn")):
+        before = len(run.tenant.seen)
+        run.configure(cloud=cloud, graph_scope=None)
+        run.cli("check")
+        forms = [parse_qs(s.raw.decode()) for s in run.tenant.seen[before:] if s.origin == "login"]
+        run.check(any(f["scope"] == [f"https://{host}/.default"] for f in forms), f"{cloud}: {[f['scope'] for f in forms]}")
+    run.configure(cloud="mars")
+    status, _, err = run.cli("check")
+    run.check(status in (1, 2) and "cloud" in err, f"no such cloud: {status} {err}")
+
+
 @settings(certificate=True)
 def a_certificate_that_ends_soon(run):
     """`check` warns 30 days ahead: an ended certificate breaks the answers first, at the worst moment."""
@@ -320,5 +333,5 @@ def the_viewer_shows_hostile_text_harmlessly(run):
 
 
 SCENARIOS = (killed_during_500_notifications, stopped_during_300_notifications, killed_between_202_and_the_answer, killed_after_the_answer, killed_again_and_again, wrong_secret, check_says_what_works, check_names_missing_roles,
-             a_readable_secret_is_refused, keys_of_the_configuration, tokens_go_where_they_belong, stopping_in_mid_call, a_certificate_that_ends_soon,
+             a_readable_secret_is_refused, keys_of_the_configuration, tokens_go_where_they_belong, stopping_in_mid_call, scopes_of_the_clouds, a_certificate_that_ends_soon,
              fifty_policy_calls_at_once, a_slow_answer_delays_nobody_else, bodies_as_the_wire_may_carry_them, the_viewer_shows_hostile_text_harmlessly)

@@ -141,6 +141,21 @@ def whatever_changes_about_a_person_is_told(run):
     run.equal((len(of(events, "participant.joined")), len(of(events, "participant.left"))), (1, 0), "the same person all the time")
 
 
+def a_thousand_people(run):
+    """A large meeting: every notification is the whole list."""
+    run.start()
+    call = accepted(run, source=("00000000-0000-4000-8000-000000000000", "Person 0"))
+    people = [person(f"p{n}", (f"{n:08d}-0000-4000-8000-000000000000", f"Person {n}")) for n in range(1000)]
+    answer = call.roster(*people)
+    run.check(answer.status == 202 and answer.seconds < 3, f"{answer.status} after {answer.seconds:.1f} s")
+    for n in (1, 2, 3):
+        answer = call.roster(*people[n * 10:])
+        run.check(answer.status == 202 and answer.seconds < 3, f"{answer.status} after {answer.seconds:.1f} s")
+    run.until("all", lambda e: (len(of(e, "participant.joined")), len(of(e, "participant.left"))) == (1000, 30), 40)
+    events, rows = finish(run, call)
+    run.equal((len(of(events, "participant.joined")), len(rows[0]["participants"])), (1000, 1000), "a thousand, once each")
+
+
 # ---- delta
 
 
@@ -233,6 +248,6 @@ def roster_before_the_answer_is_known(run):
     run.equal((len(rows), len(of(events, "conversation.started"))), (1, 1), "one conversation")
 
 
-SCENARIOS = (full_lists_are_compared, our_own_leg_is_no_participant, every_sort_of_identity, lobby, rejoining_and_two_devices, screen_sharing_and_server_mute, hostile_names_and_metadata, whatever_changes_about_a_person_is_told,
+SCENARIOS = (full_lists_are_compared, our_own_leg_is_no_participant, every_sort_of_identity, lobby, rejoining_and_two_devices, screen_sharing_and_server_mute, hostile_names_and_metadata, whatever_changes_about_a_person_is_told, a_thousand_people,
              absent_from_a_delta_means_nothing, late_and_doubled_deltas, a_gap_in_deltas_is_asked_for, deltas_without_numbers, a_delta_without_being_asked_for,
              roster_before_the_answer_is_known)

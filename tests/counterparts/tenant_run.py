@@ -198,8 +198,12 @@ class Run:
         status, out, err = self.cli("verify")
         self.check(status == 0, f"verify exits {status}: {out} {err}")
         self.check(not self.tenant.ledger, f"the tenant had to refuse: {self.tenant.ledger}")
-        for secret in (SECRET, "join token"):
-            self.check(secret not in self.log(), "no secret in the log")
+        log, told = self.log(), json.dumps(events)
+        secrets = [SECRET, "join token", *self.tenant.tokens, *(s.body["clientState"] for s in self.tenant.subscriptions.values() if len(s.body.get("clientState") or "") > 15)]
+        self.check(not any(s in log for s in secrets), "no secret in the log")
+        self.check(not any(s in told for s in secrets), "no secret in an event")
+        for e in of(events, "message.sent", "message.edited"):
+            self.check(len(e["message"].get("text", "")) < 12 or e["message"]["text"] not in log, f"nobody's words in the log: {e['message']['text'][:40]}")
         return events, rows
 
     legs = 1  # calls that a scenario joins into one conversation
