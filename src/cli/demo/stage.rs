@@ -155,7 +155,7 @@ fn tally_tenant(ledger: &TeamsLedger, recorded: &BTreeSet<String>) -> Vec<String
     let said = said_in(ledger).count();
     let later = ledger.versions().filter(|(_, _, version)| version.change != Change::Sent).count();
     let mut lines = vec![format!(
-        "Teams: people said {said} things, and edited, deleted or reacted {later} times; {} of their messages are in the archive.",
+        "Teams: people said {said} things, and edited, deleted or reacted {later} times; the archive has {} of the {said}.",
         said - lacking(ledger, recorded),
     )];
     if !ledger.all_taken() {

@@ -16,7 +16,7 @@ use crate::cli::output::{Out, program};
 use crate::cli::recorder::Recorder;
 use crate::cli::{Exit, list, verify};
 use crate::config::shell_quoted;
-use crate::model::{Event, Kind, Person, Seq};
+use crate::model::{Event, Kind, Message, Person, Seq};
 
 /// Events read in one go.
 const PAGE: usize = 200;
@@ -196,7 +196,18 @@ fn in_words(event: &Event) -> String {
     } else {
         ""
     };
-    let text = || content.message.as_ref().map(|message| format!(": {}", short(&message.text))).unwrap_or_default();
+    let text = || {
+        content
+            .message
+            .as_ref()
+            .map(|message| format!(": {}{}", short(&message.text), files(message)))
+            .unwrap_or_default()
+    };
+    // Of a meeting in Teams both the call and the chat tell who comes and goes; both are on record.
+    let told_by = match content.detail.as_ref() {
+        Some(detail) if event.platform == "teams" && detail.get("meeting").is_some() => " (as the chat tells)",
+        _ => "",
+    };
     let why = || {
         let reason = content.reason.as_ref();
         let words: Vec<&str> = reason
@@ -207,7 +218,7 @@ fn in_words(event: &Event) -> String {
     let subject = || content.subject.as_ref().map(|subject| format!(" “{}”", short(subject))).unwrap_or_default();
     let reaction = || content.reaction.as_ref().map(|reaction| format!(": {}", short(reaction))).unwrap_or_default();
     match event.kind {
-        Kind::InvitationReceived => format!("invited by {who}{}", subject()),
+        Kind::InvitationReceived => format!("invited by {who}{}{}", subject(), invitation(event)),
         Kind::InvitationAccepted => "invitation accepted".to_owned(),
         Kind::InvitationDeclined => format!("invitation declined{}", why()),
         Kind::InvitationFailed => format!("invitation failed{}", why()),
@@ -216,8 +227,8 @@ fn in_words(event: &Event) -> String {
         Kind::RecordingStarted => "from here on messages are recorded".to_owned(),
         Kind::RecordingStopped => "from here on messages do not reach the recorder".to_owned(),
         Kind::NoticeSent => format!("told everybody{}", text()),
-        Kind::ParticipantJoined => format!("{about} joined{lobby}"),
-        Kind::ParticipantLeft => format!("{about} left{}", why()),
+        Kind::ParticipantJoined => format!("{about} joined{lobby}{told_by}"),
+        Kind::ParticipantLeft => format!("{about} left{}{told_by}", why()),
         Kind::ParticipantChanged => {
             let participant = content.participant.as_ref();
             let admitted = participant.is_some_and(|p| p.in_lobby == Some(false));
@@ -245,6 +256,25 @@ fn in_words(event: &Event) -> String {
         },
         other => format!("{other}{}", subject()),
     }
+}
+
+/// What kind of invitation it is, where that is not plain from the rest.
+fn invitation(event: &Event) -> &'static str {
+    let detail = event.content.detail.as_ref();
+    let member = |name: &str| detail.and_then(|detail| detail.get(name));
+    if member("policy_recording").and_then(serde_json::Value::as_bool) == Some(true) {
+        " because a recording policy says so"
+    } else if event.platform == "teams" && member("modality").and_then(serde_json::Value::as_str) == Some("chat") {
+        " to the chat"
+    } else {
+        ""
+    }
+}
+
+/// Names of the files that came with a message.
+fn files(message: &Message) -> String {
+    let named = message.attachments.iter().filter_map(|file| file.name.as_deref());
+    named.map(|name| format!(" [{}]", short(name))).collect()
 }
 
 fn name_of(person: &Person) -> &str {
