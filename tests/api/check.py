@@ -4,6 +4,7 @@ usage: check.py HOST:PORT CONVERSATION...
 Every operation of the description must be asked at least once with status 200, so that none can be forgotten here.
 """
 
+import hashlib
 import http.client
 import json
 import sys
@@ -142,6 +143,19 @@ for event in [log[0], log[len(log) // 2], log[-1]]:
     proof = check(f"{V1}/events/{{seq}}/proof", seq=event["seq"])
     assert proof["proof"]["leaf"] == event["leaf_hash"] and proof["checkpoint"] and proof["public_key"]
 check(f"{V1}/events/{{seq}}", wanted=404, seq=0)
+
+# The files of messages: what is kept is sent whole, and what is not is a clear answer.
+files = [
+    (event["seq"], number, file)
+    for event in log
+    for number, file in enumerate(event.get("message", {}).get("attachments", []), 1)
+]
+kept = [file for *_, file in files if "sha256" in file]
+assert 0 < len(kept) < len(files), files
+for seq, number, file in files:
+    sent = check(f"{V1}/events/{{seq}}/attachments/{{number}}", wanted=200 if "sha256" in file else 404, seq=seq, number=number)
+    assert "sha256" not in file or hashlib.sha256(sent).hexdigest() == file["sha256"], file
+check(f"{V1}/events/{{seq}}/attachments/{{number}}", wanted=400, seq=files[0][0], number="x")
 check(f"{V1}/events/{{seq}}/proof", wanted=404, seq=len(log) + 1)
 
 for word in ["crane", "harbour", "kind:participant.joined", "from:alice"]:

@@ -202,8 +202,9 @@ fn item(value: &Value) -> Option<Item> {
     let kind = inside("@odata.type").unwrap_or_default().trim_start_matches('#').to_ascii_lowercase();
     let mut rest = value.clone();
     if let Some(members) = rest.as_object_mut() {
-        members.remove("clientState");
-        members.remove("encryptedContent");
+        members.retain(|name, _| {
+            !["clientState", "encryptedContent"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
+        });
     }
     Some(Item {
         subscription,

@@ -164,6 +164,8 @@ impl Lane {
                 }
                 for stored in page {
                     self.open(stored).await?;
+                    // Opening may be half a millisecond of RSA: a full page of it must not hold up those who answer.
+                    tokio::task::yield_now().await;
                 }
             }
             self.store().await?;

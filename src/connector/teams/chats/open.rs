@@ -220,7 +220,13 @@ fn of_item(desk: &Desk, item: Item) -> What {
         None => None,
         Some(content) => match seal::open(content, |id| desk.seals().by_id(id)) {
             Ok(plain) => match serde_json::from_slice::<Value>(&plain) {
-                Ok(json) => return of_resource(&item, json, change, thread),
+                Ok(mut json) => {
+                    // A notification within a notification would bring our secret into what is told and exported.
+                    if let Some(members) = json.as_object_mut() {
+                        members.retain(|name, _| !name.eq_ignore_ascii_case("clientState"));
+                    }
+                    return of_resource(&item, json, change, thread);
+                }
                 Err(_) => Some("what was decrypted is no JSON".to_owned()),
             },
             Err(failure) => Some(failure.to_string()),

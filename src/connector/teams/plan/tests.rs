@@ -53,19 +53,21 @@ fn a_new_chat_is_read_from_the_beginning_and_then_every_day_two_days_back() {
 }
 
 #[test]
-fn two_are_read_at_once_and_the_most_urgent_goes_first() {
+fn several_are_read_at_once_and_the_most_urgent_goes_first() {
     let mut planner = planner();
     planner.handle(Input::Start(vec![]), at(0));
-    assert_eq!(jobs(&planner.handle(follow(1), at(0))).len(), 1);
-    assert_eq!(jobs(&planner.handle(follow(2), at(0))).len(), 1);
-    for n in 3..6 {
-        assert!(jobs(&planner.handle(follow(n), at(0))).is_empty());
+    let most = u32::try_from(AT_ONCE).expect("a few");
+    for n in 1..=most {
+        assert_eq!(jobs(&planner.handle(follow(n), at(0))).len(), 1);
     }
-    planner.handle(Input::Due { resource: chat(5).resource(), reason: Reason::Gap }, at(1));
+    for n in 1..=3 {
+        assert!(jobs(&planner.handle(follow(most + n), at(0))).is_empty());
+    }
+    planner.handle(Input::Due { resource: chat(most + 3).resource(), reason: Reason::Gap }, at(1));
     let next = planner.handle(Input::Ended(chat(1), done(0)), at(2));
-    assert_eq!(jobs(&next).iter().map(|job| &job.target).collect::<Vec<_>>(), [&chat(5)]);
+    assert_eq!(jobs(&next).iter().map(|job| &job.target).collect::<Vec<_>>(), [&chat(most + 3)]);
     let next = planner.handle(Input::Ended(chat(2), done(0)), at(2));
-    assert_eq!(jobs(&next).iter().map(|job| &job.target).collect::<Vec<_>>(), [&chat(3)]);
+    assert_eq!(jobs(&next).iter().map(|job| &job.target).collect::<Vec<_>>(), [&chat(most + 1)]);
 }
 
 #[test]
