@@ -25,7 +25,7 @@ pub fn url(text: &str, example: &str) -> Result<Url, String> {
 /// The same for an address that paths are appended to: no query and no fragment, no slash at the end.
 ///
 /// # Errors
-/// As [`url`].
+/// As [`url()`].
 pub fn base_url(text: &str, example: &str) -> Result<String, String> {
     let url = url(text, example)?;
     if url.query().is_some() || url.fragment().is_some() {
