@@ -13,6 +13,7 @@ import threading
 import urllib.request
 
 import msal
+import msal.authority
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -65,6 +66,11 @@ server.socket = context.wrap_socket(server.socket, server_side=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 authority = f"https://127.0.0.1:{server.server_port}/{a['tenant']}"
 
+
+# The discovery document names the service's own token endpoint, which is http here; its assertions must bear that very
+# address, so it is not rewritten: only msal's wish for https is.
+canonicalize = msal.authority.canonicalize
+msal.authority.canonicalize = lambda url: canonicalize(url.replace("http://127.0.0.1", "https://127.0.0.1", 1))
 
 session = requests.Session()
 session.trust_env = False  # a bundle named in the environment would win over the certificate below

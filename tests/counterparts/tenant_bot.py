@@ -245,6 +245,7 @@ def activities_that_are_malformed(run):
     group(run)
     install(run)
     noticed(run)
+    subscribed(run)  # a listener that is stopped while the tenant checks its addresses would be refused
     run.stop()
     run.archive()
 
