@@ -155,7 +155,8 @@ assert 0 < len(kept) < len(files), files
 for seq, number, file in files:
     sent = check(f"{V1}/events/{{seq}}/attachments/{{number}}", wanted=200 if "sha256" in file else 404, seq=seq, number=number)
     assert "sha256" not in file or hashlib.sha256(sent).hexdigest() == file["sha256"], file
-check(f"{V1}/events/{{seq}}/attachments/{{number}}", wanted=400, seq=files[0][0], number="x")
+check(f"{V1}/events/{{seq}}/attachments/{{number}}", wanted=400, seq="x", number=1)
+check(f"{V1}/events/{{seq}}/attachments/{{number}}", wanted=404, seq=files[0][0], number="x")
 check(f"{V1}/events/{{seq}}/proof", wanted=404, seq=len(log) + 1)
 
 for word in ["crane", "harbour", "kind:participant.joined", "from:alice"]:

@@ -14,6 +14,7 @@ import urllib.request
 
 import msal
 import msal.authority
+import msal.token_cache
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -71,6 +72,7 @@ authority = f"https://127.0.0.1:{server.server_port}/{a['tenant']}"
 # address, so it is not rewritten: only msal's wish for https is.
 canonicalize = msal.authority.canonicalize
 msal.authority.canonicalize = lambda url: canonicalize(url.replace("http://127.0.0.1", "https://127.0.0.1", 1))
+msal.token_cache.canonicalize = msal.authority.canonicalize
 
 session = requests.Session()
 session.trust_env = False  # a bundle named in the environment would win over the certificate below
