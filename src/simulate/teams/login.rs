@@ -136,8 +136,10 @@ impl Tenant {
         if !own("iss") || !own("sub") {
             return Err("The assertion's iss and sub must be the client id.");
         }
-        let exp = claims["exp"].as_i64().unwrap_or(0);
-        if exp <= now || claims["nbf"].as_i64().is_some_and(|n| n > now + 300) {
+        // A NumericDate may have a fraction (RFC 7519 §2), and msal's does.
+        let time = |name: &str| claims[name].as_f64().map(|seconds| seconds as i64);
+        let exp = time("exp").unwrap_or(0);
+        if exp <= now || time("nbf").is_some_and(|n| n > now + 300) {
             return Err("The assertion is not within its valid time range.");
         }
         if exp > now + 3600 {
