@@ -4,6 +4,7 @@
 //! [`Sink::append`] returns, everything in the batch is on stable storage, together with the connector's cursor.
 
 pub mod coverage;
+pub mod health;
 pub mod policy;
 pub mod supervise;
 

@@ -10,11 +10,11 @@ pub mod ucwa;
 mod web;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::{Sink, Source};
+use crate::capture::health::Health;
+use crate::capture::{Sink, SinkError, Source};
 use crate::clock::Clock;
 
 /// What every connector is given to work with.
@@ -32,69 +32,21 @@ pub struct Context {
     pub health: Arc<Health>,
 }
 
-/// How a connector is doing; read by `/readyz`, logs and `demo`.
-#[derive(Debug, Default)]
-pub struct Health {
-    state: AtomicU8,
-    alarm: std::sync::Mutex<Option<String>>,
-    counts: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
-}
-
-/// The states of [`Health`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthState {
-    /// Signing in or waiting to try again.
-    Connecting,
-    /// Signed in and listening.
-    Listening,
-    /// Needs a person: wrong password, refused account.
-    Alarm,
-    /// Stopped on request.
-    Stopped,
-}
-
-impl Health {
-    /// Sets the state; an alarm keeps its text until the connector is listening again.
-    pub fn set(&self, state: HealthState) {
-        self.state.store(state as u8, Ordering::SeqCst);
-        if state == HealthState::Listening {
-            *self.alarm.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+impl Context {
+    /// The archive refuses for the moment; the connector goes on trying. Said once until it stores again.
+    pub fn refused(&self, error: &SinkError) {
+        if self.health.refuses(error.to_string(), self.clock.now()) {
+            let name = &self.source.connector;
+            tracing::error!(connector.name = %name, "{name}: {error}; nothing is acknowledged meanwhile");
         }
     }
 
-    /// Raises an alarm with a text that holds no message content and no secret.
-    pub fn alarm(&self, text: String) {
-        *self.alarm.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
-        self.set(HealthState::Alarm);
-    }
-
-    /// The current state.
-    pub fn state(&self) -> HealthState {
-        match self.state.load(Ordering::SeqCst) {
-            1 => HealthState::Listening,
-            2 => HealthState::Alarm,
-            3 => HealthState::Stopped,
-            _ => HealthState::Connecting,
+    /// The archive has stored something.
+    pub fn stored(&self) {
+        if self.health.stores() {
+            let name = &self.source.connector;
+            tracing::info!(connector.name = %name, "{name}: the archive writes again");
         }
-    }
-
-    /// Counts something under a name of lower-case words joined by `_`; returns how often it was counted.
-    pub fn count(&self, what: &'static str) -> u64 {
-        let mut counts = self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = counts.entry(what).or_default();
-        *count += 1;
-        *count
-    }
-
-    /// What was counted since the start, by name.
-    pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        counts.iter().map(|(what, count)| (*what, *count)).collect()
-    }
-
-    /// The alarm's text, if there is one.
-    pub fn alarm_text(&self) -> Option<String> {
-        self.alarm.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
@@ -133,5 +85,5 @@ pub enum ConnectorError {
     },
     /// The archive refused for good.
     #[error(transparent)]
-    Sink(#[from] crate::capture::SinkError),
+    Sink(#[from] SinkError),
 }

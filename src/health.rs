@@ -18,7 +18,7 @@ use axum::routing::get;
 use tokio::sync::watch;
 
 use crate::capture::Source;
-use crate::connector::{Health, HealthState};
+use crate::capture::health::{Health, HealthState};
 use crate::index::{self, Index};
 use meter::{Meter, Page};
 
@@ -190,7 +190,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::connector::Health;
 
     /// Status and body of a request to pages over a real socket.
     async fn ask(vitals: &Vitals, method: &str, path: &str, host: &str) -> (u16, String) {

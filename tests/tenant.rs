@@ -91,6 +91,11 @@ fn nothing_acknowledged_is_lost_by_a_crash() {
 }
 
 #[test]
+fn a_full_disk_is_told_to_the_people_in_a_call_and_loses_nothing() {
+    play("disk");
+}
+
+#[test]
 fn calls_legs_and_chats_that_belong_together_are_one() {
     play("links");
 }

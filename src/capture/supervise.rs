@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::{Sink, SinkError, Source};
+use super::health::{Health, HealthState};
+use super::{Sink, SinkError, Source};
 use crate::clock::Clock;
-use crate::connector::{ConnectorError, Context, Health, HealthState};
+use crate::connector::{ConnectorError, Context};
 
 /// The future of one run of a connector.
 pub type Running = Pin<Box<dyn Future<Output = Result<(), ConnectorError>> + Send>>;

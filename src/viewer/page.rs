@@ -16,7 +16,7 @@ use super::kept::Text;
 pub use super::prefs::Prefs;
 use super::{Viewer, assets, links};
 use crate::archive::ArchiveError;
-use crate::connector::HealthState;
+use crate::capture::health::HealthState;
 use crate::health::Vitals;
 use crate::index::IndexError;
 

@@ -31,7 +31,7 @@ async fn what_is_captured_is_found_within_a_second() {
     for n in 0..12 {
         put(&archive, vec![says(1, "Alice", &format!("word{n} again"), n)]).await;
         let durable = Instant::now();
-        wait_until("found", &index, |index| found(index, &reader, &format!("word{n}")) == [n as u64 + 1]).await;
+        wait_until("found", &index, |index| hits(index, &reader, &format!("word{n}")) == [n as u64 + 1]).await;
         slowest = slowest.max(durable.elapsed());
     }
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
@@ -248,7 +248,7 @@ async fn a_second_process_reads_and_does_not_write() {
     assert_eq!(found(&other, &reader, "one"), [1]);
     put(&archive, vec![says(1, "Alice", "two", 2)]).await;
     // It takes up what the first has committed.
-    wait_until("seen", &other, |other| found(other, &reader, "two") == [2]).await;
+    wait_until("seen", &other, |other| hits(other, &reader, "two") == [2]).await;
     indexer.stop().await;
     archive.close().await.unwrap();
     assert_eq!(ready(dir.path()).reached(), Seq(2));

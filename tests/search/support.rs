@@ -94,7 +94,14 @@ pub fn answer(index: &Index, reader: &Reader, text: &str) -> Answer {
     index.search(reader, &request(&asks(text), Sort::Oldest)).unwrap()
 }
 
-/// Seqs of hits, rising.
+/// Seqs of hits, rising, by one look into the index: for an index that is just moving.
+pub fn hits(index: &Index, reader: &Reader, text: &str) -> Vec<u64> {
+    let mut seqs: Vec<u64> = answer(index, reader, text).hits.iter().map(|hit| hit.event.seq.0).collect();
+    seqs.sort_unstable();
+    seqs
+}
+
+/// Seqs of hits, rising; two ways of asking must agree, so the index has to be at rest.
 pub fn found(index: &Index, reader: &Reader, text: &str) -> Vec<u64> {
     let query = asks(text);
     let matches = index.matches(&query, &greffier::index::Scope::default()).unwrap();

@@ -95,6 +95,11 @@ pub enum Input {
     CaptureBroken,
     /// It can again.
     CaptureMended,
+    /// From then on something about this call could not be stored, and may not come again.
+    Missed {
+        /// When the first of it arrived.
+        from: Timestamp,
+    },
 }
 
 /// What is to be done.
@@ -289,6 +294,7 @@ impl Call {
                 self.recording.durable = false;
             }
             Input::CaptureMended => self.recording.broken = false,
+            Input::Missed { from } => self.missed(from, &mut turn),
         }
         self.last_sign = self.last_sign.max(now);
         self.due(&mut turn);

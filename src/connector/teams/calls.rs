@@ -5,13 +5,17 @@
 //! until it is known to which conversation it belongs: a call and its chat are one, but the chat's id often comes only when
 //! the call is established, and the archive never moves a fact from one conversation to another. Until then the
 //! envelopes stay pending, so that a crash loses nothing.
+//!
+//! Storing goes on beside everything else: while the archive refuses, calls are still kept alive, and the platform is told
+//! that recording has failed.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::ask::Reply;
 use super::call::{Action, Call, CallSettings, Input, Phase, Token};
@@ -21,6 +25,7 @@ use super::media;
 use super::notice::{CallId, CallNotice, NoticeKind};
 use super::offer::{self, Decision, Offer};
 use super::request;
+use crate::capture::health::Storage;
 use crate::capture::{Append, CursorChange, Envelope, EnvelopeId, Origin, SinkError};
 use crate::model::{ConversationId, Kind, Timestamp};
 
@@ -54,6 +59,8 @@ pub(super) enum Line {
     Outcome(CallId, Input),
     /// What came of a request that a call made.
     Reply(CallId, Token, Reply),
+    /// A body that told of these calls could not be stored; when it arrived.
+    Missed(Vec<CallId>, Timestamp),
 }
 
 /// The way to the task of calls.
@@ -204,6 +211,19 @@ pub(super) struct Switchboard {
     parts: HashMap<EnvelopeId, usize>,
     /// Notices that name no call.
     homeless: Vec<(EnvelopeId, CallNotice)>,
+    /// The append that is under way.
+    landing: Option<Landing>,
+    /// Whether the archive stores.
+    storage: watch::Receiver<Storage>,
+    /// Calls of which something could not be stored, and since when.
+    missed: HashMap<CallId, Timestamp>,
+}
+
+/// An append under way.
+struct Landing {
+    append: Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send>>,
+    conversations: Vec<ConversationId>,
+    calls: Vec<CallId>,
 }
 
 impl Switchboard {
@@ -214,8 +234,17 @@ impl Switchboard {
         cursor: &[(String, Vec<u8>)],
     ) -> Switchboard {
         let settings = CallSettings::from(&desk.config);
-        let mut board =
-            Switchboard { desk, inbox, legs: HashMap::new(), settings, parts: HashMap::new(), homeless: Vec::new() };
+        let mut board = Switchboard {
+            storage: desk.context.health.storage(),
+            desk,
+            inbox,
+            legs: HashMap::new(),
+            settings,
+            parts: HashMap::new(),
+            homeless: Vec::new(),
+            landing: None,
+            missed: HashMap::new(),
+        };
         for (key, value) in cursor {
             if !key.starts_with(CURSOR) {
                 continue;
@@ -246,6 +275,8 @@ impl Switchboard {
             tokio::select! {
                 count = self.inbox.recv_many(&mut lines, 256) => if count == 0 { return Ok(()) },
                 () = sleep(deadline) => {}
+                landed = landed(&mut self.landing) => self.landed(landed?).await,
+                Ok(()) = self.storage.changed() => self.storage_changed(),
                 () = self.desk.context.stop.cancelled(), if !leaving => {
                     leaving = true;
                     let calls: Vec<CallId> = self.legs.keys().cloned().collect();
@@ -259,7 +290,9 @@ impl Switchboard {
             }
             self.tick();
             self.store().await?;
-            if leaving && self.legs.values().all(|leg| leg.ended_at.is_some() || leg.is_idle()) {
+            // An archive that refuses must not hold up the end: the next start asks how the calls stand.
+            let stored = self.landing.is_none() || self.storage.borrow().refuses.is_some();
+            if leaving && stored && self.legs.values().all(|leg| leg.ended_at.is_some() || leg.is_idle()) {
                 return Ok(());
             }
         }
@@ -320,6 +353,33 @@ impl Switchboard {
                 }
                 self.feed(&call, "", Input::Reply(token, reply), source);
             }
+            Line::Missed(calls, at) => {
+                for call in calls {
+                    self.missed.entry(call).or_insert(at);
+                }
+                self.ask_for_missed();
+            }
+        }
+    }
+
+    /// The archive has begun to refuse, or stores again.
+    fn storage_changed(&mut self) {
+        let refuses = self.storage.borrow_and_update().refuses.is_some();
+        let input = if refuses { Input::CaptureBroken } else { Input::CaptureMended };
+        let live = self.legs.iter().filter(|(_, leg)| leg.ended_at.is_none());
+        for call in live.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.feed(&call, "", input.clone(), Source::Recorder);
+        }
+        self.ask_for_missed();
+    }
+
+    /// As soon as answers can be stored.
+    fn ask_for_missed(&mut self) {
+        if self.storage.borrow().refuses.is_some() {
+            return;
+        }
+        for (call, from) in std::mem::take(&mut self.missed) {
+            self.feed(&call, "", Input::Missed { from }, Source::Recorder);
         }
     }
 
@@ -342,10 +402,6 @@ impl Switchboard {
                 _ => Input::Notice(notice),
             };
             self.feed(&call, &tid, input, Source::Stored(envelope));
-            let early = self.legs.get_mut(&call).map(|leg| std::mem::take(&mut leg.early)).unwrap_or_default();
-            for input in early {
-                self.feed(&call, &tid, input, Source::Recorder);
-            }
         }
         self.parts.insert(envelope, concerned.len());
         for call in concerned {
@@ -355,8 +411,17 @@ impl Switchboard {
         }
     }
 
-    /// Gives one input to a call's machine and performs what it says.
+    /// Gives one input to a call's machine, then what came early for it.
     fn feed(&mut self, id: &CallId, tid: &str, input: Input, source: Source) {
+        self.feed_one(id, tid, input, source);
+        let known = self.legs.get_mut(id).filter(|leg| leg.call.phase() != Phase::New);
+        for input in known.map(|leg| std::mem::take(&mut leg.early)).unwrap_or_default() {
+            self.feed_one(id, tid, input, Source::Recorder);
+        }
+    }
+
+    /// Gives one input to a call's machine and performs what it says.
+    fn feed_one(&mut self, id: &CallId, tid: &str, input: Input, source: Source) {
         let now = self.desk.now();
         let tid = if tid.is_empty() { &self.desk.config.tenant_id } else { tid };
         let leg = self.legs.entry(id.clone()).or_insert_with(|| Leg::new(Call::new(id.clone(), tid, now), now));
@@ -405,18 +470,28 @@ impl Switchboard {
         }
     }
 
-    /// Stores what the calls have said, as far as it is known where it belongs.
+    /// Begins to store what the calls have said, as far as it is known where it belongs, unless that is under way.
     async fn store(&mut self) -> Result<(), SinkError> {
-        loop {
-            let (batch, stored) = self.batch().await?;
-            if batch == Append::default() {
-                return Ok(());
-            }
-            let conversations: Vec<ConversationId> = batch.aliases.iter().map(|(id, _)| id.clone()).collect();
-            self.desk.append(batch).await?;
-            self.desk.conversations.stored(conversations.iter()).await;
-            // Recording may be reported now; that may lead to more to be stored.
-            for call in stored {
+        if self.landing.is_some() {
+            return Ok(());
+        }
+        let (batch, calls) = self.batch().await?;
+        if batch == Append::default() {
+            return Ok(());
+        }
+        let conversations = batch.aliases.iter().map(|(id, _)| id.clone()).collect();
+        let desk = Arc::clone(&self.desk);
+        let append = Box::pin(async move { desk.append(batch).await.map(drop) });
+        self.landing = Some(Landing { append, conversations, calls });
+        Ok(())
+    }
+
+    /// What these calls have said is stored.
+    async fn landed(&mut self, landed: Landing) {
+        self.desk.conversations.stored(landed.conversations.iter()).await;
+        for call in landed.calls {
+            // What was said meanwhile is in the next append.
+            if self.legs.get(&call).is_some_and(|leg| leg.said.is_empty()) {
                 self.feed(&call, "", Input::Durable, Source::Recorder);
             }
         }
@@ -537,6 +612,17 @@ fn origin(batch: &mut Append, source: Source) -> Origin {
             }))
         }
     }
+}
+
+/// Waits for the append under way, for ever if there is none.
+async fn landed(landing: &mut Option<Landing>) -> Result<Landing, SinkError> {
+    if let Some(under_way) = landing {
+        under_way.append.as_mut().await?;
+        if let Some(landed) = landing.take() {
+            return Ok(landed);
+        }
+    }
+    std::future::pending().await
 }
 
 async fn sleep(time: Option<Duration>) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::calls::Calls;
 use super::change::Item;
@@ -48,6 +49,8 @@ pub(super) struct Desk {
     pub(super) rules: Rules,
     /// The last sign of life of an earlier run.
     pub(super) last_seen: Option<Timestamp>,
+    /// Cancelled when the calls are left: who waits for an archive that refuses waits no longer.
+    pub(super) over: CancellationToken,
     /// The way to the reading of chats.
     pub(super) orders: mpsc::UnboundedSender<Order>,
 }
@@ -105,7 +108,9 @@ impl Desk {
     /// # Errors
     /// The archive refuses for good.
     pub(super) async fn append(&self, batch: Append) -> Result<Appended, SinkError> {
-        self.trying(|| self.context.sink.append(&self.context.source, batch.clone())).await
+        let appended = self.trying(|| self.context.sink.append(&self.context.source, batch.clone())).await?;
+        self.context.stored();
+        Ok(appended)
     }
 
     /// See [`crate::capture::Sink::conversation_of`]; goes on trying.
@@ -137,29 +142,28 @@ impl Desk {
         format!("{}{path}", self.config.callback_url.as_str().trim_end_matches('/'))
     }
 
-    /// Goes on trying what the port refuses for the moment.
+    /// Goes on trying what the port refuses for the moment, until the end.
     pub(super) async fn trying<T, F>(&self, act: impl Fn() -> F) -> Result<T, SinkError>
     where
         F: Future<Output = Result<T, SinkError>>,
     {
-        let mut before = None;
+        let mut refused = false;
         loop {
             match act().await {
                 Ok(done) => {
-                    if let Some(state) = before {
-                        tracing::info!("{}: the archive writes again", self.name());
-                        self.context.health.set(state);
+                    if refused {
+                        self.context.stored();
                     }
                     return Ok(done);
                 }
                 Err(error) => {
                     let Some(wait) = error.retry_after else { return Err(error) };
-                    if before.is_none() {
-                        before = Some(self.context.health.state());
-                        tracing::error!("{}: {error}; nothing is acknowledged meanwhile", self.name());
-                        self.context.health.alarm(error.to_string());
+                    refused = true;
+                    self.context.refused(&error);
+                    tokio::select! {
+                        () = tokio::time::sleep(wait.max(Duration::from_millis(10))) => {}
+                        () = self.over.cancelled() => return Err(error),
                     }
-                    tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::serve::Listener as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::accept::AcceptFrom;
 use super::calls::{Calls, Switchboard};
@@ -20,8 +21,9 @@ use super::ring::Keys;
 use super::seal::KeyStore;
 use super::upkeep::{Housekeeping, Upkeep};
 use super::webhook;
+use crate::capture::health::HealthState;
 use crate::capture::{Restored, SinkError};
-use crate::connector::{ConnectorError, Context, HealthState};
+use crate::connector::{ConnectorError, Context};
 use crate::listen::{Limited, Patience};
 
 /// Connections to the webhooks at a time.
@@ -70,6 +72,7 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
         arrived: Notify::new(),
         seals: RwLock::new(seals),
         last_seen: restored.last_seen,
+        over: CancellationToken::new(),
         orders,
         rules,
         config,
@@ -108,8 +111,15 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
         calls.abort();
         tracing::warn!(connector.name = desk.name(), "{}: some calls did not confirm that we left", desk.name());
     }
+    // What cannot be stored now is not acknowledged, or is read again after the next start.
+    desk.over.cancel();
     while let Some(result) = work.join_next().await {
-        ended(result)?;
+        match ended(result) {
+            Err(ConnectorError::Sink(error)) if error.retry_after.is_some() => {
+                tracing::warn!(connector.name = desk.name(), "{}: stops while the archive refuses", desk.name());
+            }
+            result => result?,
+        }
     }
     desk.context.health.set(HealthState::Stopped);
     Ok(())
@@ -134,12 +144,19 @@ async fn listen(config: &ResolvedTeams, context: &Context) -> Option<tokio::net:
 }
 
 async fn restore(context: &Context) -> Result<Option<Restored>, ConnectorError> {
+    let mut refused = false;
     loop {
         match context.sink.restore(&context.source).await {
-            Ok(restored) => return Ok(Some(restored)),
+            Ok(restored) => {
+                if refused {
+                    context.stored();
+                }
+                return Ok(Some(restored));
+            }
             Err(error) => {
                 let Some(wait) = error.retry_after else { return Err(error.into()) };
-                context.health.alarm(error.to_string());
+                refused = true;
+                context.refused(&error);
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = context.stop.cancelled() => return Ok(None),

@@ -88,6 +88,8 @@ pub enum Input {
         /// Why.
         reason: Reason,
     },
+    /// Everything followed is to be read.
+    Everything(Reason),
     /// A job has ended.
     Ended(Target, Ended),
     /// The time of [`Planner::deadline`] has come.
@@ -170,6 +172,11 @@ impl Planner {
             Input::CallEnded(target) => self.call_ended(&target, now),
             Input::Due { resource, reason } => {
                 for target in self.meant(&resource) {
+                    self.due(&target, reason);
+                }
+            }
+            Input::Everything(reason) => {
+                for target in self.targets.keys().cloned().collect::<Vec<_>>() {
                     self.due(&target, reason);
                 }
             }

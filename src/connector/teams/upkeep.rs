@@ -4,6 +4,7 @@
 //! reading. Requests and stored pages come back to it as lines.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ enum Line {
 pub(super) struct Upkeep {
     lines: mpsc::UnboundedSender<Line>,
     keeper: Mutex<Option<Keeper>>,
+    /// A body was refused while the archive did not store.
+    missed: AtomicBool,
 }
 
 fn target(thread: &str, team: Option<&str>) -> Target {
@@ -50,7 +53,7 @@ impl Upkeep {
     pub(super) fn new() -> (Upkeep, Requests) {
         // Unbounded in type; what is in it stands for something stored.
         let (sender, lines) = mpsc::unbounded_channel();
-        (Upkeep { lines: sender, keeper: Mutex::new(None) }, Requests(lines))
+        (Upkeep { lines: sender, keeper: Mutex::new(None), missed: AtomicBool::new(false) }, Requests(lines))
     }
 
     fn tell(&self, line: Line) {
@@ -70,6 +73,11 @@ impl Upkeep {
     /// A call with this chat has ended.
     pub(super) fn call_ended(&self, thread: &str) {
         self.tell(Line::CallEnded(target(thread, None)));
+    }
+
+    /// A notification or an activity could not be stored; when the archive stores again, the chats are read.
+    pub(super) fn missed(&self) {
+        self.missed.store(true, Ordering::SeqCst);
     }
 
     /// Something about a subscription.
@@ -206,8 +214,14 @@ impl Housekeeping {
                 self.plan(plan::Input::Follow { target, since: None });
             }
         }
+        let mut storage = desk.context.health.storage();
         loop {
             self.store().await?;
+            if storage.borrow_and_update().refuses.is_none() && desk.upkeep.missed.swap(false, Ordering::SeqCst) {
+                tracing::info!("{}: reads the chats for what could not be stored", desk.name());
+                self.plan(plan::Input::Everything(Reason::Gap));
+                continue;
+            }
             let keeper = desk.upkeep.keeper(|keeper| keeper.deadline()).flatten();
             let deadline = keeper.into_iter().chain(self.planner.deadline()).min();
             let pause = deadline.map(|at| at.since(desk.now()) + Duration::from_millis(1));
@@ -221,6 +235,7 @@ impl Housekeeping {
                     self.keep(subscription::Input::Tick);
                     self.plan(plan::Input::Tick);
                 }
+                _ = storage.changed() => {}
                 () = desk.context.stop.cancelled() => {
                     self.keep(subscription::Input::Stop);
                     return self.store().await;

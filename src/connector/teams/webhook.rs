@@ -25,7 +25,7 @@ use super::calls::{Delivered, Line};
 use super::desk::{Desk, Ring};
 use super::notice;
 use super::trust::{self, Refusal, rules};
-use crate::capture::{Append, Envelope, EnvelopeId};
+use crate::capture::{Append, Envelope, EnvelopeId, SinkError};
 
 /// Largest body read. A batch of change notifications stays far below.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -132,15 +132,31 @@ async fn store(desk: &Desk, envelope: Envelope) -> Result<EnvelopeId, No> {
     let stored = tokio::time::timeout(STORE_TIME, desk.context.sink.append(&desk.context.source, batch)).await;
     match stored {
         Ok(Ok(appended)) => {
+            desk.context.stored();
             desk.context.health.count("webhook_stored");
             appended.envelopes.first().copied().ok_or(No::Unavailable("the archive named no envelope"))
         }
         Ok(Err(error)) => {
-            desk.context.health.alarm(error.to_string());
+            desk.context.refused(&error);
             Err(No::Unavailable("the archive cannot store"))
         }
-        Err(_) => Err(No::Unavailable("the archive is too slow")),
+        Err(_) => {
+            let cause = format!("it took longer than {} s", STORE_TIME.as_secs_f32());
+            desk.context.refused(&SinkError { doing: "store a webhook's body".into(), cause, retry_after: None });
+            Err(No::Unavailable("the archive is too slow"))
+        }
     }
+}
+
+/// The same for what the reading of chats takes up. What could not be stored is read back from the service later, whether it
+/// comes again or not.
+async fn store_for_chats(desk: &Desk, envelope: Envelope) -> Result<(), No> {
+    let stored = store(desk, envelope).await.map(drop);
+    match stored {
+        Ok(()) => desk.arrived.notify_one(),
+        Err(_) => desk.upkeep.missed(),
+    }
+    stored
 }
 
 async fn calls(State(desk): State<Arc<Desk>>, request: Request) -> Response {
@@ -176,7 +192,13 @@ async fn calls(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         };
         // The answer goes out beside the fsync: five seconds are short.
         let joining = desk.calls.ring(&desk, &notices, &caller.tid, arrived);
-        let envelope = store(&desk, envelope(&desk, request, &headers, body, true)).await?;
+        let stored = store(&desk, envelope(&desk, request, &headers, body, true)).await;
+        if stored.is_err() {
+            // Whether the service comes again is not documented: the calls are asked how they stand.
+            let concerned = notices.iter().filter_map(|notice| notice.call.clone()).collect();
+            desk.calls.tell(Line::Missed(concerned, arrived));
+        }
+        let envelope = stored?;
         desk.calls.tell(Line::Delivered(Delivered { envelope, notices, tid: caller.tid }));
         Ok(match joining {
             Some(decision) => (StatusCode::OK, axum::Json(decision)).into_response(),
@@ -218,8 +240,7 @@ async fn notifications(State(desk): State<Arc<Desk>>, request: Request) -> Respo
             }
             return Ok(StatusCode::ACCEPTED.into_response());
         }
-        store(&desk, envelope(&desk, format!("POST {path}"), &headers, body, true)).await?;
-        desk.arrived.notify_one();
+        store_for_chats(&desk, envelope(&desk, format!("POST {path}"), &headers, body, true)).await?;
         Ok(StatusCode::ACCEPTED.into_response())
     };
     outcome.await.unwrap_or_else(|no: No| no.answer(&desk))
@@ -243,8 +264,7 @@ async fn messages(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             return Err(No::Bad(StatusCode::BAD_REQUEST));
         }
         let invoke = text("type").eq_ignore_ascii_case("invoke");
-        store(&desk, envelope(&desk, format!("POST {path}"), &headers, body, true)).await?;
-        desk.arrived.notify_one();
+        store_for_chats(&desk, envelope(&desk, format!("POST {path}"), &headers, body, true)).await?;
         // An invoke wants a body; everything else an empty one.
         Ok(if invoke {
             (StatusCode::OK, axum::Json(serde_json::json!({}))).into_response()

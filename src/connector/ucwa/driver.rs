@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::capture::{Append, Origin, PortFuture, Sink, Source};
-use crate::connector::{ConnectorError, Context, Health, HealthState};
+use crate::capture::health::HealthState;
+use crate::capture::{Append, Origin, PortFuture};
+use crate::connector::{ConnectorError, Context};
 
 use super::config::ResolvedUcwa;
 use super::courier::{Courier, Credentials};
@@ -75,12 +76,19 @@ async fn earlier(context: &Context) -> Result<Earlier, ConnectorError> {
 
 /// Asks the archive until it answers, or refuses for good, or the connector is told to stop.
 async fn insist<'a, T>(context: &'a Context, ask: impl Fn() -> PortFuture<'a, T>) -> Result<T, ConnectorError> {
+    let mut refused = false;
     loop {
         match ask().await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                if refused {
+                    context.stored();
+                }
+                return Ok(answer);
+            }
             Err(error) => match error.retry_after {
                 Some(wait) => {
-                    context.health.alarm(error.to_string());
+                    refused = true;
+                    context.refused(&error);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = context.stop.cancelled() => return Err(error.into()),
@@ -109,13 +117,7 @@ impl Driver {
 
     async fn run(mut self) -> Result<(), ConnectorError> {
         let (appends, queue) = mpsc::unbounded_channel();
-        let mut writer = tokio::spawn(write(
-            self.context.sink.clone(),
-            self.context.source.clone(),
-            self.context.health.clone(),
-            queue,
-            self.inputs.clone(),
-        ));
+        let mut writer = tokio::spawn(write(self.context.clone(), queue, self.inputs.clone()));
         let mut stopping = false;
         let mut input = Input::Start;
         loop {
@@ -170,18 +172,22 @@ impl Driver {
                 let _ = appends.send((ticket, append));
             }
             Action::Find(ask, aliases) => {
-                let (sink, source, health) =
-                    (self.context.sink.clone(), self.context.source.clone(), self.context.health.clone());
+                let context = self.context.clone();
                 tokio::spawn(async move {
+                    let mut refused = false;
                     let known = loop {
-                        match sink.conversation_of(&source, &aliases).await {
+                        match context.sink.conversation_of(&context.source, &aliases).await {
                             Ok(known) => break known,
                             Err(error) => {
-                                health.alarm(error.to_string());
+                                refused = true;
+                                context.refused(&error);
                                 tokio::time::sleep(error.retry_after.unwrap_or(Duration::from_secs(1))).await;
                             }
                         }
                     };
+                    if refused {
+                        context.stored();
+                    }
                     let _ = inputs.send(Input::Found(ask, known));
                 });
             }
@@ -228,9 +234,7 @@ const MERGE: usize = 256;
 ///
 /// Nothing is confirmed to the session before it is durable, so while this waits the platform is not acknowledged.
 async fn write(
-    sink: Arc<dyn Sink>,
-    source: Source,
-    health: Arc<Health>,
+    context: Context,
     mut queue: mpsc::UnboundedReceiver<(Ticket, Append)>,
     inputs: mpsc::UnboundedSender<Input>,
 ) -> Result<(), crate::capture::SinkError> {
@@ -242,26 +246,17 @@ async fn write(
             receipts.push_back((ticket, append.envelopes.len()));
             merge(&mut merged, append);
         }
-        let mut failing = None;
         let appended = loop {
-            match sink.append(&source, merged.clone()).await {
+            match context.sink.append(&context.source, merged.clone()).await {
                 Ok(appended) => break appended,
                 Err(error) => {
                     let Some(wait) = error.retry_after else { return Err(error) };
-                    if failing.is_none() {
-                        failing = Some(health.state());
-                        tracing::error!("{}: {error}; nothing is acknowledged meanwhile", source.connector);
-                        health.alarm(error.to_string());
-                    }
+                    context.refused(&error);
                     tokio::time::sleep(wait).await;
                 }
             }
         };
-        // Back to what it was: an archive that writes again does not mean that the connector listens.
-        if let Some(before) = failing {
-            tracing::info!("{}: the archive writes again", source.connector);
-            health.set(before);
-        }
+        context.stored();
         let mut ids = appended.envelopes.into_iter();
         for (ticket, count) in receipts {
             let mine = ids.by_ref().take(count).collect();

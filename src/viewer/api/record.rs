@@ -11,7 +11,7 @@ use super::conversations::GapRow;
 use super::{Failure, Given, json, limit, time, unknown};
 use crate::archive::reader::{Conversation, ConversationFilter};
 use crate::capture::Source;
-use crate::connector::{Health, HealthState};
+use crate::capture::health::{Health, HealthState};
 use crate::model::{Seq, Timestamp};
 use crate::viewer::Viewer;
 use crate::viewer::page::PageError;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::archive::reader::{Conversation, GapRow, Totals};
 use crate::archive::{ArchiveError, Checkpoint, Layout, Reader};
-use crate::connector::HealthState;
+use crate::capture::health::{Health, HealthState};
 use crate::harmless;
 use crate::index;
 use crate::integrity::checkpoint::{Note, VerifyingKey};
@@ -237,7 +237,7 @@ fn indexed(status: &index::Status, size: u64) -> String {
 }
 
 fn connectors(viewer: &Viewer) -> Vec<ConnectorView> {
-    let view = |(source, health): &(crate::capture::Source, Arc<crate::connector::Health>)| {
+    let view = |(source, health): &(crate::capture::Source, Arc<Health>)| {
         let (class, state) = match health.state() {
             HealthState::Listening => ("good", "Listening"),
             HealthState::Connecting => ("idle", "Signing in"),

@@ -168,6 +168,8 @@ impl Call {
             (RecordingStatus::Failed, result) => {
                 // Recording did break, whether the platform took the news or not.
                 self.recording.reported = Some(RecordingStatus::Failed);
+                // This has to be stored before people are told that we record again.
+                self.recording.durable = false;
                 let mut why = result.err().unwrap_or_default();
                 let more = why.message.take().map(|message| format!("; {message}")).unwrap_or_default();
                 why.message = Some(format!("what arrives could not be stored{more}"));

@@ -326,6 +326,42 @@ fn broken_capture_is_reported_and_mended_capture_too() {
 }
 
 #[test]
+fn recording_is_told_again_only_when_its_failure_is_stored() {
+    let mut rig = Rig::recording();
+    rig.put(Input::CaptureBroken);
+    // The archive is mended before the platform has said a word to the news.
+    assert!(rig.put(Input::Durable).is_empty());
+    assert!(rig.put(Input::CaptureMended).is_empty());
+    let said = rig.reply("POST /updateRecordingStatus", 200, json!({"status": "completed"}));
+    assert_eq!(said, ["recording.failed"]);
+    assert_eq!(rig.put(Input::Durable), ["POST /updateRecordingStatus recording"]);
+    assert_eq!(rig.reply("POST /updateRecordingStatus", 200, json!({"status": "completed"})), ["recording.started"]);
+}
+
+#[test]
+fn what_could_not_be_stored_is_a_gap_and_is_asked_for() {
+    let mut rig = Rig::recording();
+    let from = Timestamp(rig.now - 500);
+    assert_eq!(rig.put(Input::Missed { from }), ["capture.gap", "GET ", "GET /participants"]);
+    let gap = rig.facts.last().and_then(|fact| fact.content.gap.clone()).expect("a gap");
+    assert_eq!((gap.from, gap.to), (from, Timestamp(rig.now - 1_000)));
+}
+
+#[test]
+fn a_call_of_which_everything_was_missed_is_looked_up() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.put(Input::Missed { from: Timestamp(0) }), ["GET "]);
+    let call = json!({"state": "established", "callChainId": "chain", "chatInfo": {"threadId": "19:m@thread.v2"}});
+    let said = rig.reply("GET ", 200, call);
+    assert!(said.contains(&"conversation.started established".to_owned()), "{said:?}");
+    assert_eq!(rig.call.phase(), Phase::Established);
+    // One that nobody knows any more leaves nothing behind.
+    let mut rig = Rig::new();
+    rig.put(Input::Missed { from: Timestamp(0) });
+    assert_eq!(rig.reply("GET ", 404, json!({})), ["ended"]);
+}
+
+#[test]
 fn without_reports_recording_begins_with_established() {
     let mut rig = Rig::new();
     rig.settings.report_recording_status = false;
@@ -449,6 +485,7 @@ proptest! {
                 18 => rig.put(Input::CaptureBroken),
                 19 => rig.put(Input::CaptureMended),
                 20 | 21 => rig.put(Input::Durable),
+                22 if number < 10 => rig.put(Input::Missed { from: Timestamp(rig.now - 1) }),
                 22 if number < 20 => rig.put(Input::Stop),
                 23 if number < 20 => rig.put(Input::Restored { last_seen: None }),
                 24 if number < 30 => rig.data("deleted", "", json!({"@odata.type": "#microsoft.graph.call"})),

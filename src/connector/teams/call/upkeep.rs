@@ -189,6 +189,27 @@ impl Call {
         self.end(None, Some(why), turn);
     }
 
+    /// What arrived could not be stored for a while: a gap, and the service is asked what is.
+    pub(super) fn missed(&mut self, from: Timestamp, turn: &mut Turn<'_>) {
+        match self.phase {
+            Phase::Refused | Phase::Ended => {}
+            Phase::New | Phase::Offered | Phase::Answering => self.get_call(turn),
+            Phase::Establishing | Phase::Established | Phase::Terminating => {
+                self.gap("missed", "the archive could not store what the platform told of this call", from, turn);
+                self.get_call(turn);
+                self.get_participants(turn);
+            }
+        }
+    }
+
+    fn gap(&mut self, key: &str, cause: &str, from: Timestamp, turn: &mut Turn<'_>) {
+        if self.started && turn.now > from {
+            let mut fact = Fact::new(Kind::CaptureGap, format!("{}|{key}|{}", self.call_key(), from.millis()));
+            fact.content.gap = Some(Gap { cause: cause.to_owned(), from, to: turn.now });
+            self.say(fact, turn);
+        }
+    }
+
     /// The process was not running for a while: a gap, and the service is asked what is.
     pub(super) fn restored(&mut self, last_seen: Option<Timestamp>, turn: &mut Turn<'_>) {
         if self.phase == Phase::Ended {
@@ -198,12 +219,7 @@ impl Call {
         self.leaving = None;
         self.recording.restored();
         let from = last_seen.map_or(self.last_sign, |seen| seen.max(self.last_sign));
-        if self.started && turn.now > from {
-            let mut fact = Fact::new(Kind::CaptureGap, format!("{}|gap|{}", self.call_key(), from.millis()));
-            let cause = "the recorder was not running".to_owned();
-            fact.content.gap = Some(Gap { cause, from, to: turn.now });
-            self.say(fact, turn);
-        }
+        self.gap("gap", "the recorder was not running", from, turn);
         match self.phase {
             Phase::New | Phase::Refused | Phase::Ended => {}
             Phase::Offered | Phase::Answering => self.get_call(turn),
