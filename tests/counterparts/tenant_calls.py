@@ -389,6 +389,26 @@ def status_is_refused(run):
     run.equal(of(events, "recording.started"), [], "never started")
 
 
+def nothing_is_recorded_as_recorded_before_the_platform_confirms(run):
+    """The status is under way: people do not see yet that they are recorded, so the archive does not say that they were told, and no
+    media is asked for, then or ever."""
+    run.start()
+    run.tenant.status_answer = "running"
+    call = accepted(run, policy=bot_data())
+    call.roster(person("p1", ALICE), person("p2", BOB))
+    run.tenant.wait("the status", lambda: call.operations)
+    run.until("the roster", lambda e: len(of(e, "participant.joined")) == 2)
+    run.equal(of(run.events(), "recording.started"), [], "not before the confirmation")
+    run.tenant.wait("that it was asked only for what is stored", lambda: call.statuses() == ["recording"])
+    call.operation(call.operations[0][1]["clientContext"], change="updated")
+    run.until("the start", lambda e: of(e, "recording.started"))
+    events, _ = finish(run, call)
+    # `recordResponse`, `subscribeToTone`, `playPrompt`, `mute` and their like are the ways to media.
+    asked = {seen.path.split("/")[-1].split("?")[0] for seen in run.tenant.requests("POST", ".*/communications/calls/.*")}
+    run.check(asked <= {"answer", "updateRecordingStatus", "keepAlive"}, f"nothing else is asked of the call: {asked}")
+    run.equal(call.answered.body.get("mediaConfig", {}).get("@odata.type"), "#microsoft.graph.serviceHostedMediaConfig", "media stays with the service")
+
+
 @settings(keys={"report_recording_status": False})
 def status_is_not_reported(run):
     run.start()
@@ -547,5 +567,5 @@ def a_5xx_of_graph_is_tried_again(run):
 SCENARIOS = (established_before_establishing, everything_twice, terminating_after_terminated, on_hold_and_transferring_is_not_an_end, ways_to_end, the_documents_samples, an_orphan_is_asked_for,
              several_items_in_one_body, finished_operations_and_tones_end_nothing, legacy_bodies_are_not_in_graph_form, policy_recording_keeps_its_bot_data, joining_is_answered_in_the_response,
              joining_is_refused_by_policy, two_legs_of_one_call, two_legs_tell_the_same, other_chains_are_other_conversations, two_meetings_in_one_chat, status_by_operation, status_without_an_operation, status_fails, status_fails_at_once, status_is_refused,
-             status_is_not_reported, sharing_in_both_forms, keeps_the_call_alive, hangs_up_after_the_last_human, does_not_hang_up_on_anybody,
+             nothing_is_recorded_as_recorded_before_the_platform_confirms, status_is_not_reported, sharing_in_both_forms, keeps_the_call_alive, hangs_up_after_the_last_human, does_not_hang_up_on_anybody,
              killed_in_mid_call, ended_while_the_recorder_was_down, leaving_is_refused, recording_stops_when_the_call_does, a_5xx_of_graph_is_tried_again)

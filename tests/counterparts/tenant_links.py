@@ -150,5 +150,28 @@ def two_tenants_in_one_process(run):
         other.close()
 
 
-SCENARIOS = (a_call_into_a_known_chat, a_call_that_tells_its_chat_later, a_second_leg_after_the_first_has_ended, ended_before_it_was_established, joiners_twice_and_among_others,
+def a_recorded_call_of_two_that_names_no_chat(run):
+    """Their chat is looked for under the id that it would have, and followed as the conversation of its own that it is."""
+    run.start()
+    call = accepted(run, policy=bot_data())
+    missing = lambda e: [x for x in of(e, "platform.event") if "cannot be read" in x.get("detail", {}).get("recorder", "")]
+    run.until("that there is none", missing)
+    run.equal(run.tenant.subscriptions, {}, "nothing is subscribed for it")
+    call.end()
+    run.until("the end", lambda e: of(e, "conversation.ended"))
+    thread = "19:" + "_".join(sorted((ALICE[0].lower(), BOB[0].lower()))) + "@unq.gbl.spaces"
+    chat = run.tenant.chats.add(thread, "oneOnOne", members=[ALICE, BOB])
+    second = accepted(run, policy=bot_data())
+    one = subscribed(run)[0]
+    run.check(thread in one.body["resource"].replace("%3A", ":").replace("%40", "@"), f"their chat: {one.body['resource']}")
+    said(run, chat, "are you still there")
+    run.until("the message", lambda e: texts(e) == ["are you still there"])
+    many = accepted(run, policy=bot_data(isMultiParty=True), source=CAROL)
+    many.end()
+    events, rows = finish(run, second)
+    run.equal(len(rows), 4, "three calls and a chat")
+    run.equal(len(run.tenant.requests("GET", "/v1.0/chats/[^/]+")) >= 1, True, "asked, not taken for granted")
+
+
+SCENARIOS = (a_call_into_a_known_chat, a_call_that_tells_its_chat_later, a_recorded_call_of_two_that_names_no_chat, a_second_leg_after_the_first_has_ended, ended_before_it_was_established, joiners_twice_and_among_others,
              kinds_of_tomorrow, two_tenants_in_one_process)

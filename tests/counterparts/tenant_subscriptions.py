@@ -178,6 +178,54 @@ def subscription_removed(run):
 
 
 @settings(keys=ALL)
+def the_life_of_a_subscription_is_on_record(run):
+    """Made, prolonged, taken away, made anew, and what was read for it: the archive says so itself."""
+    chat = group(run)
+    run.start()
+    one = subscribed(run)[0]
+    said(run, chat, "before")
+    run.until("before", lambda e: texts(e) == ["before"])
+    run.service.lifecycle(one, "reauthorizationRequired")
+    run.tenant.wait("the renewal", lambda: run.tenant.requests("PATCH", f"/v1.0/subscriptions/{one.id}"))
+    with run.tenant.cv:
+        del run.tenant.subscriptions[one.id]
+    run.service.lifecycle(one, "subscriptionRemoved")
+    subscribed(run, seconds=60)
+    on_record = lambda e: [x["detail"] for x in of(e, "platform.event") if x.get("detail", {}).get("resource")]
+    wanted = ["created", "reauthorizationRequired", "renewed", "subscriptionRemoved", "lost", "made anew"]
+    whole = "/chats/getAllMessages"
+    run.until("its life", lambda e: [d["what"] for d in on_record(e) if d["resource"] == whole] == wanted)
+    run.until("what was read", lambda e: any(d["what"] == "read" and chat.id in d["resource"] and "missed" in d["recorder"] for d in on_record(e)), 30)
+    run.stop()
+    events, _ = run.archive()
+    first, last = [d for d in on_record(events) if d["what"] in ("created", "made anew")]
+    run.equal((first["subscription"], last["subscription"] != one.id), (one.id, True), "with its id")
+    run.check(all(seconds_of(d["expires"]) > time.time() for d in (first, last)), f"until when: {first}")
+    mine = of(events, "message.sent")[0]["conversation"]
+    read = [e for e in of(events, "platform.event") if e.get("detail", {}).get("what") == "read" and "missed" in e["detail"]["recorder"]]
+    run.equal(read[0].get("conversation"), mine, "the reading is on record in the conversation concerned")
+    run.check(read[0]["detail"]["versions"] >= 1 and read[0]["detail"]["to"], f"from when until when, and how much: {read[0]['detail']}")
+
+
+@settings(keys=dict(ALL, model="", reconcile_seconds=3))
+def the_evaluation_model_stops_without_an_error(run):
+    """The service tells 5 of 8 messages (500 in truth) and says nothing when it stops; what it did not tell is found by reading."""
+    chat = group(run)
+    run.start()
+    one = subscribed(run)[0]
+    run.equal(one.body["resource"].lstrip("/"), "chats/getAllMessages", "no model")
+    for n in range(5):
+        said(run, chat, f"text {n}")
+    for n in range(5, 8):
+        run.tenant.chats.say(chat, ALICE, f"text {n}")
+    run.until("all of them", lambda e: sorted(texts(e)) == [f"text {n}" for n in range(8)], 30)
+    run.stop()
+    events, _ = run.archive()
+    run.equal(len(texts(events)), 8, "each once")
+    run.equal(len(run.tenant.requests("POST", "/v1.0/subscriptions")), 1, "the subscription itself was good all the time")
+
+
+@settings(keys=ALL)
 def missed_notifications(run):
     chat = group(run)
     run.start()
@@ -428,6 +476,6 @@ def the_handshake_comes_before_readiness(run):
     run.archive()
 
 
-SCENARIOS = (every_kind_of_scope, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed,
+SCENARIOS = (every_kind_of_scope, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed, the_life_of_a_subscription_is_on_record, the_evaluation_model_stops_without_an_error,
              missed_notifications, adopted_at_a_restart, lapsed_while_the_recorder_was_down, strays_are_deleted, keys_are_rotated_by_command, notified_before_the_subscription_is_known, many_subscriptions_in_pages, a_conflicting_subscription, from_a_call_to_its_chat, a_chat_that_only_the_call_itself_names, call_chats_are_left_alone,
              a_federated_chat_refuses, a_chat_that_does_not_exist, subscribing_is_throttled, the_handshake_comes_before_readiness)

@@ -121,6 +121,21 @@ impl Ask {
     pub fn of_thread(self, thread: impl Into<String>) -> Ask {
         Ask { thread: Some(thread.into()), ..self }
     }
+
+    /// Method and address as an envelope names the request whose answer it holds.
+    pub fn described(&self, graph_url: &str) -> String {
+        let method = match self.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        };
+        match &self.address {
+            Address::Graph(path) => format!("{method} {graph_url}/v1.0{path}"),
+            Address::Link(link) => format!("{method} {link}"),
+            Address::Connector { path, .. } => format!("{method} {path}"),
+        }
+    }
 }
 
 /// What came of an [`Ask`], after all tries.

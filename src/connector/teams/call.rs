@@ -9,6 +9,7 @@
 //! invitations, recording status, states, and `conversation.ended`, because one leg ends when its user leaves while the
 //! conversation goes on for others; the conversation has ended when the last leg has.
 
+mod chat;
 mod recording;
 mod say;
 mod state;
@@ -44,6 +45,8 @@ pub struct CallSettings {
     pub keep_alive: Duration,
     /// After the last human left a call that had humans.
     pub hang_up_after: Duration,
+    /// The chats of calls are recorded.
+    pub follow_chats: bool,
 }
 
 impl From<&ResolvedTeams> for CallSettings {
@@ -53,6 +56,7 @@ impl From<&ResolvedTeams> for CallSettings {
             report_recording_status: teams.report_recording_status,
             keep_alive: teams.keep_alive,
             hang_up_after: teams.hang_up_after,
+            follow_chats: teams.follow_call_chats,
         }
     }
 }
@@ -156,6 +160,7 @@ enum Purpose {
     GetParticipants { began_at: Timestamp },
     Recording { status: RecordingStatus, context: String },
     Delete,
+    FindChat { thread: String },
 }
 
 /// We are leaving.
@@ -191,6 +196,9 @@ pub struct Call {
     chain: Option<String>,
     observed: Option<String>,
     thread: Option<String>,
+    /// The thread that its two users would have, until it is looked for.
+    #[serde(default)]
+    pair: Option<String>,
     own: Option<String>,
     /// The applications and instances that the call rang at.
     #[serde(default)]
@@ -217,6 +225,9 @@ pub struct Call {
     /// Keys of facts that may come again, as digests.
     said: BTreeSet<String>,
     timers: Timers,
+    /// Why the service is asked how the call stands, until it answers.
+    #[serde(default)]
+    checks: Option<String>,
     leaving: Option<Leaving>,
     asks: BTreeMap<u64, Purpose>,
     next_token: u64,
@@ -245,6 +256,7 @@ impl Call {
             chain: None,
             observed: None,
             thread: None,
+            pair: None,
             own: None,
             instances: BTreeSet::new(),
             policy: false,
@@ -264,6 +276,7 @@ impl Call {
             roster: Roster::default(),
             said: BTreeSet::new(),
             timers: Timers::default(),
+            checks: None,
             leaving: None,
             asks: BTreeMap::new(),
             next_token: 0,

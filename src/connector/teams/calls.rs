@@ -57,8 +57,8 @@ pub(super) enum Line {
     Delivered(Delivered),
     /// What came of an offer.
     Outcome(CallId, Input),
-    /// What came of a request that a call made.
-    Reply(CallId, Token, Reply),
+    /// What came of a request that a call made: method and address, and the answer.
+    Reply(CallId, Token, String, Reply),
     /// A body that told of these calls could not be stored; when it arrived.
     Missed(Vec<CallId>, Timestamp),
 }
@@ -344,9 +344,9 @@ impl Switchboard {
                     self.feed(&call, "", input, Source::Recorder);
                 }
             }
-            Line::Reply(call, token, reply) => {
+            Line::Reply(call, token, asked, reply) => {
                 let source =
-                    self.answer(&reply).map_or(Source::Recorder, |envelope| Source::Answer(Arc::new(envelope)));
+                    self.answer(asked, &reply).map_or(Source::Recorder, |envelope| Source::Answer(Arc::new(envelope)));
                 let is_call = reply.is_success() && reply.json().get("state").is_some_and(Value::is_string);
                 if let Some(leg) = self.legs.get_mut(&call) {
                     leg.asked |= is_call && leg.call.phase() >= Phase::Established;
@@ -433,8 +433,9 @@ impl Switchboard {
                 Action::Ask(token, ask) => {
                     let (desk, call) = (Arc::clone(&self.desk), id.clone());
                     tokio::spawn(async move {
+                        let asked = ask.described(&desk.config.endpoints.graph_url);
                         let reply = desk.client.ask(ask).await;
-                        desk.calls.tell(Line::Reply(call, token, reply));
+                        desk.calls.tell(Line::Reply(call, token, asked, reply));
                     });
                 }
                 Action::Chat(thread) => {
@@ -556,12 +557,12 @@ impl Switchboard {
     }
 
     /// An answer as an envelope, so that what is read from it can be proved.
-    fn answer(&self, reply: &Reply) -> Option<Envelope> {
+    fn answer(&self, asked: String, reply: &Reply) -> Option<Envelope> {
         let Reply::Answer { status, content_type, body, .. } = reply else { return None };
         (!body.is_empty()).then(|| Envelope {
             received_at: self.desk.now(),
             server_date: None,
-            request: "GET /communications/calls".to_owned(),
+            request: asked,
             status: *status,
             content_type: content_type.clone(),
             body: body.clone(),

@@ -73,6 +73,13 @@ impl Conversations {
         Ok(State::default().of(id))
     }
 
+    /// The conversation of a chat, if the archive has it.
+    pub(super) async fn of_thread(&self, desk: &Desk, id: &str) -> Result<Option<ConversationId>, SinkError> {
+        let mut known = self.known.lock().await;
+        let found = known.owner(desk, &thread(id)).await?;
+        Ok(found.filter(|id| known.by_id.get(id).is_none_or(|state| state.stored)))
+    }
+
     /// It belongs to a call, which tells of its beginning and end.
     pub(super) async fn is_of_call(&self, id: &ConversationId) {
         self.known.lock().await.by_id.entry(id.clone()).or_default().of_call = true;

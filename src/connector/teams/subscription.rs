@@ -176,6 +176,19 @@ pub enum Action {
     },
     /// For the log.
     Warn(String),
+    /// What became of a subscription, for the record.
+    Told {
+        /// Canonical.
+        resource: String,
+        /// Its id, if it has or had one.
+        subscription: Option<String>,
+        /// `created`, `made anew`, `adopted`, `renewed`, `refused`, `lost`, `given up`, or the lifecycle event as received.
+        what: String,
+        /// Until when it lives.
+        expires: Option<Timestamp>,
+        /// Why, if it went wrong; without content.
+        trouble: Option<String>,
+    },
     /// Notifications on the resource will come.
     Ready {
         /// Canonical.

@@ -11,15 +11,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::ask::{Address, Ask, Reply};
+use super::ask::Reply;
 use super::backfill::{self, Backfill, Target};
 use super::change::{Item, Says};
 use super::chats::{Concerned, Order};
 use super::desk::Desk;
+use super::fact::Fact;
 use super::moment;
 use super::plan::{self, Ended, Job, Planner, Reason, Rules};
 use super::subscription::{self, Cause, Certificate, Keeper, Terms, Token, Why};
-use crate::capture::{Append, CursorChange, Envelope, SinkError};
+use crate::capture::{Append, CursorChange, Envelope, Origin, SinkError};
 use crate::model::{Gap, Timestamp};
 
 /// Cursor entry of the secret that `clientState` is made with.
@@ -118,7 +119,7 @@ pub(super) struct Requests(mpsc::UnboundedReceiver<Line>);
 
 enum Came {
     Subscription(Token, Reply),
-    Read(Target, Read),
+    Read(Job, Read),
 }
 
 /// How a reading of the past ended.
@@ -135,6 +136,8 @@ pub(super) struct Housekeeping {
     planner: Planner,
     tasks: JoinSet<Result<Came, SinkError>>,
     changes: Vec<CursorChange>,
+    /// What is to be on record, with the chat that it is about.
+    notes: Vec<(Option<String>, Fact)>,
     /// What the keeper wanted before there was a token.
     first: Vec<subscription::Action>,
     /// Targets of which something was heard and nothing read yet.
@@ -187,6 +190,7 @@ impl Housekeeping {
             planner,
             tasks: JoinSet::new(),
             changes,
+            notes: Vec::new(),
             first,
             heard: HashSet::new(),
             broken: HashSet::new(),
@@ -298,6 +302,24 @@ impl Housekeeping {
                 }
                 Action::Clear { key } => tracing::info!("{}: settled: {key}", self.desk.name()),
                 Action::Warn(text) => tracing::warn!(connector.name = self.desk.name(), "{}: {text}", self.desk.name()),
+                Action::Told { resource, subscription, what, expires, trouble } => {
+                    let said = trouble.as_ref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+                    let words = format!("subscription to {resource}: {what}{said}");
+                    let id = subscription.as_deref().unwrap_or_default();
+                    let at = expires.unwrap_or(self.desk.now()).millis();
+                    let mut detail = serde_json::Map::new();
+                    let expires = expires.map(|at| at.to_string());
+                    for (name, value) in [("subscription", &subscription), ("expires", &expires), ("trouble", &trouble)]
+                    {
+                        detail.extend(value.as_ref().map(|value| (name.to_owned(), value.as_str().into())));
+                    }
+                    detail.insert("resource".to_owned(), resource.as_str().into());
+                    detail.insert("what".to_owned(), what.as_str().into());
+                    self.note(
+                        &resource,
+                        Fact::of_recorder(words, format!("subscription|{resource}|{what}|{id}|{at}"), detail),
+                    );
+                }
                 Action::Ready { resource } => {
                     tracing::info!("{}: notifications of {resource} will come", self.desk.name())
                 }
@@ -315,11 +337,41 @@ impl Housekeeping {
     }
 
     fn begin(&mut self, job: Job) {
-        let Job { target, since, until, reason } = job;
-        tracing::debug!("{}: reads the past of a chat: {reason:?}", self.desk.name());
-        let backfill = Backfill::new(target.clone(), since, until, &self.desk.config.model);
+        tracing::debug!("{}: reads the past of a chat: {:?}", self.desk.name(), job.reason);
+        let backfill = Backfill::new(job.target.clone(), job.since, job.until, &self.desk.config.model);
         let desk = Arc::clone(&self.desk);
-        self.tasks.spawn(async move { Ok(Came::Read(target, read(&desk, backfill).await?)) });
+        self.tasks.spawn(async move { Ok(Came::Read(job, read(&desk, backfill).await?)) });
+    }
+
+    /// Puts something on record, in the conversation of the chat if the archive has it.
+    fn note(&mut self, resource: &str, fact: Fact) {
+        let thread = match Target::of_resource(resource) {
+            Some(Target::Chat { thread }) => Some(thread),
+            Some(Target::Channel { channel, .. }) => Some(channel),
+            Some(Target::User { .. }) | None => None,
+        };
+        self.notes.push((thread, fact));
+    }
+
+    /// What was new, or may have been missed, has been read. What is read as every day is not worth a line.
+    fn note_reading(&mut self, job: &Job, done: &backfill::Done) {
+        let why = match job.reason {
+            Reason::Gap => "something may have been missed",
+            Reason::New => "it is new here",
+            Reason::Again => "it broke off before",
+            Reason::Start | Reason::CallEnded | Reason::Reconcile => return,
+        };
+        let resource = job.target.resource();
+        let from = job.since.map_or("the beginning".to_owned(), |at| at.to_string());
+        let (until, versions) = (job.until, done.messages);
+        let words = format!("read {resource} from {from} to {until}, because {why}: {versions} versions of messages");
+        let mut detail = serde_json::Map::new();
+        detail.insert("resource".to_owned(), resource.as_str().into());
+        detail.insert("what".to_owned(), "read".into());
+        detail.extend(job.since.map(|at| ("from".to_owned(), at.to_string().into())));
+        detail.insert("to".to_owned(), until.to_string().into());
+        detail.insert("versions".to_owned(), versions.into());
+        self.note(&resource, Fact::of_recorder(words, format!("read|{resource}|{}", until.millis()), detail));
     }
 
     fn gap(&self, resource: &str, from: Timestamp, to: Timestamp, cause: String) {
@@ -335,26 +387,27 @@ impl Housekeeping {
         let now = self.desk.now();
         match came {
             Came::Subscription(token, reply) => self.keep(subscription::Input::Reply(token, reply)),
-            Came::Read(target, read) => {
+            Came::Read(job, read) => {
                 let ended = match read {
                     Read::Done(done) => {
-                        self.broken.remove(&target);
+                        self.note_reading(&job, &done);
+                        self.broken.remove(&job.target);
                         tracing::debug!("{}: read {} versions of messages", self.desk.name(), done.messages);
                         Ended::Done(done)
                     }
                     Read::Refused(trouble) => {
                         let text = format!("the service refused the messages of this conversation ({trouble})");
-                        self.unread(&target, text, now);
+                        self.unread(&job.target, text, now);
                         Ended::Refused
                     }
                     Read::Failed(trouble) => {
                         let text =
                             format!("the messages of this conversation could not be read completely ({trouble})");
-                        self.unread(&target, text, now);
+                        self.unread(&job.target, text, now);
                         Ended::Failed
                     }
                 };
-                self.plan(plan::Input::Ended(target, ended));
+                self.plan(plan::Input::Ended(job.target, ended));
             }
         }
     }
@@ -370,10 +423,18 @@ impl Housekeeping {
     }
 
     async fn store(&mut self) -> Result<(), SinkError> {
-        if self.changes.is_empty() {
+        if self.changes.is_empty() && self.notes.is_empty() {
             return Ok(());
         }
-        let batch = Append { cursor: std::mem::take(&mut self.changes), ..Append::default() };
+        let mut events = Vec::new();
+        for (thread, fact) in std::mem::take(&mut self.notes) {
+            let conversation = match thread {
+                Some(thread) => self.desk.conversations.of_thread(&self.desk, &thread).await?,
+                None => None,
+            };
+            events.push(fact.captured(Origin::Recorder, conversation));
+        }
+        let batch = Append { cursor: std::mem::take(&mut self.changes), events, ..Append::default() };
         self.desk.append(batch).await.map(|_| ())
     }
 }
@@ -386,7 +447,7 @@ async fn read(desk: &Desk, mut backfill: Backfill) -> Result<Read, SinkError> {
     while let Some(action) = actions.pop_front() {
         match action {
             Action::Ask(ask) => {
-                let asked = asked(desk, &ask);
+                let asked = ask.described(&desk.config.endpoints.graph_url);
                 let reply = desk.client.ask(ask).await;
                 last = Some((asked, reply.clone()));
                 actions.extend(backfill.handle(Input::Reply(reply)));
@@ -413,14 +474,6 @@ async fn read(desk: &Desk, mut backfill: Backfill) -> Result<Read, SinkError> {
         }
     }
     Ok(Read::Failed("the reading came to no end".to_owned()))
-}
-
-fn asked(desk: &Desk, ask: &Ask) -> String {
-    match &ask.address {
-        Address::Graph(path) => format!("GET {}/v1.0{path}", desk.config.endpoints.graph_url),
-        Address::Link(link) => format!("GET {link}"),
-        Address::Connector { path, .. } => format!("GET {path}"),
-    }
 }
 
 async fn sleep(time: Option<Duration>) {

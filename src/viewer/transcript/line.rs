@@ -256,6 +256,9 @@ pub fn line(event: &Event, target: Option<&Target>, setting: &Setting<'_>) -> Li
         },
         Kind::SharingStarted => say.who(about()).ours(" started sharing").facts(content),
         Kind::SharingEnded => say.who(about()).ours(" stopped sharing").facts(content),
+        Kind::PlatformEvent if told("recorder").is_some() => {
+            say.ours("The recorder: ").theirs(told("recorder").unwrap_or_default())
+        }
         Kind::PlatformEvent | Kind::CaptureGap => {
             let say = say.ours("The platform told something that has no kind of its own");
             match content.source_id.as_deref() {

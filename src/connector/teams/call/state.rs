@@ -263,6 +263,9 @@ impl Call {
                 self.instances.insert(bounded(one.id.trim(), 256).to_lowercase());
             }
         }
+        if self.pair.is_none() && self.phase == Phase::New {
+            self.pair = super::chat::of_two(call);
+        }
         set(&mut self.observed, &["incomingContext", "observedParticipantId"]);
         let holder = text(call, &["applicationMetadata", "botData", "user", "policyHolderId"]);
         if let (Some(holder), Phase::New) = (holder, self.phase) {

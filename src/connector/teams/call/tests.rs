@@ -27,6 +27,7 @@ impl Rig {
             report_recording_status: true,
             keep_alive: Duration::from_secs(600),
             hang_up_after: Duration::from_secs(60),
+            follow_chats: true,
         };
         let call = Call::new(CallId::new("AB-CD").expect("id"), TENANT, Timestamp(0));
         Rig { call, now: 0, settings, facts: Vec::new(), asked: Vec::new() }

@@ -8,6 +8,7 @@ use super::say::plain;
 use super::{Call, Leaving, Phase, Purpose, Token, Turn};
 use crate::connector::teams::ask::{Ask, Patience, Reply};
 use crate::connector::teams::fact::Fact;
+use crate::connector::teams::member::{bounded, text};
 use crate::connector::teams::request::{self, RecordingStatus};
 use crate::model::{Gap, Kind, Reason, Timestamp};
 
@@ -132,6 +133,7 @@ impl Call {
             Purpose::GetParticipants { .. } if gone => self.vanished("the check of the roster", turn),
             Purpose::KeepAlive if !reply.is_success() => {
                 turn.warn(&self.id, &format!("keepAlive failed: {}", reply.trouble()));
+                self.note(format!("keepAlive failed: {}", reply.trouble()), "keep_alive", turn);
                 let soon = turn.now.plus(AGAIN);
                 self.timers.keep_alive = Some(self.timers.keep_alive.map_or(soon, |at| at.min(soon)));
             }
@@ -139,7 +141,12 @@ impl Call {
             Purpose::GetCall if reply.is_success() => {
                 let call = reply.json();
                 if matches!(call, Value::Object(_)) {
+                    if let Some(why) = self.checks.take() {
+                        let state = text(&call, &["state"]).map(|state| bounded(state, 64)).unwrap_or_default();
+                        self.note(format!("asked how the call stands, because {why}: {state}"), "check", turn);
+                    }
                     self.observe(&call, None, turn);
+                    self.look_for_chat(turn);
                 }
             }
             Purpose::GetParticipants { began_at } if reply.is_success() => {
@@ -158,6 +165,7 @@ impl Call {
                 }
                 self.recording_reply(&context, reply, turn);
             }
+            Purpose::FindChat { thread } => self.found_chat(thread, reply, turn),
             Purpose::Delete => self.deleted(reply, turn),
         }
     }
@@ -196,9 +204,18 @@ impl Call {
             Phase::New | Phase::Offered | Phase::Answering => self.get_call(turn),
             Phase::Establishing | Phase::Established | Phase::Terminating => {
                 self.gap("missed", "the archive could not store what the platform told of this call", from, turn);
+                self.checks = Some("something could not be stored".to_owned());
                 self.get_call(turn);
                 self.get_participants(turn);
             }
+        }
+    }
+
+    /// Puts on record what we did or found, once the conversation is.
+    fn note(&mut self, words: String, what: &str, turn: &mut Turn<'_>) {
+        if self.started {
+            let key = format!("{}|{what}|{}", self.call_key(), turn.now.millis());
+            self.say(Fact::of_recorder(words, key, serde_json::Map::new()), turn);
         }
     }
 
@@ -220,6 +237,7 @@ impl Call {
         self.recording.restored();
         let from = last_seen.map_or(self.last_sign, |seen| seen.max(self.last_sign));
         self.gap("gap", "the recorder was not running", from, turn);
+        self.checks = Some("the recorder was not running".to_owned());
         match self.phase {
             Phase::New | Phase::Refused | Phase::Ended => {}
             Phase::Offered | Phase::Answering => self.get_call(turn),

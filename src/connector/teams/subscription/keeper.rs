@@ -221,6 +221,7 @@ impl Keeper {
 
     fn give_up(&mut self, key: &str, now: Timestamp) {
         self.say_gap(key, now);
+        self.tell(key, "given up", None);
         let Some(sub) = self.subs.remove(key) else { return };
         self.agenda.retain(|(_, other)| other != key);
         if let Some(held) = &sub.entry.held {
@@ -242,6 +243,8 @@ impl Keeper {
         let Some(key) = self.ids.get(subscription).cloned() else {
             return self.warn("a lifecycle notification names a subscription that is not ours now".into());
         };
+        let word: String = event.chars().take(64).collect();
+        self.tell(&key, &word, None);
         let Some(sub) = self.subs.get_mut(&key) else { return };
         match event.to_ascii_lowercase().as_str() {
             "reauthorizationrequired" => {
@@ -363,6 +366,7 @@ impl Keeper {
 
     /// The subscription is gone: what came since `from`, or since it was last known to be there, may be missing.
     fn lost(&mut self, key: &str, from: Option<Timestamp>, cause: &str, now: Timestamp) {
+        self.tell(key, "lost", Some(cause));
         let Some(sub) = self.subs.get_mut(key) else { return };
         let from = from.unwrap_or_else(|| sub.last_known(now));
         sub.entry.uncover(from, cause);
@@ -507,6 +511,18 @@ impl Keeper {
         if let Some(next) = next {
             self.agenda.insert((next, key.to_owned()));
         }
+    }
+
+    /// Says what became of a subscription.
+    fn tell(&mut self, key: &str, what: &str, trouble: Option<&str>) {
+        let Some(sub) = self.subs.get(key) else { return };
+        self.out.push(Action::Told {
+            resource: sub.entry.resource.clone(),
+            subscription: sub.entry.held.as_ref().map(|held| held.id.clone()),
+            what: what.to_owned(),
+            expires: sub.entry.held.as_ref().map(|held| held.expires()),
+            trouble: trouble.map(str::to_owned),
+        });
     }
 
     fn warn(&mut self, text: String) {

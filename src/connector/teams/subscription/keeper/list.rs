@@ -192,7 +192,8 @@ impl Keeper {
             let certificate = text(item, "encryptionCertificateId").map(str::to_owned);
             let encrypted = self.terms.certificate.is_some();
             if ours && lifecycle && certificate.is_some() == encrypted {
-                return self.granted(&key, item, certificate, Duration::from_secs(60), now);
+                self.granted(&key, item, certificate, Duration::from_secs(60), now);
+                return self.tell(&key, "adopted", None);
             }
             let token = self.delete(id, Errand::Clear { key: key.clone() });
             if let Some(sub) = self.subs.get_mut(&key) {

@@ -47,7 +47,9 @@ impl Keeper {
             return;
         };
         if id.is_some() {
-            return self.granted(key, &json, certificate, life, now);
+            let again = self.subs.get(key).is_some_and(|sub| sub.entry.begun);
+            self.granted(key, &json, certificate, life, now);
+            return self.tell(key, if again { "made anew" } else { "created" }, None);
         }
         self.refused(key, reply, now);
     }
@@ -138,6 +140,11 @@ impl Keeper {
         }
         // The first refusal is said at once, the rest once a day and when it ends.
         let Some(sub) = self.subs.get_mut(key) else { return };
+        let first = sub.said.is_none() && (final_word || sub.failures == 1);
+        if first {
+            self.tell(key, "refused", Some(&trouble));
+        }
+        let Some(sub) = self.subs.get_mut(key) else { return };
         if final_word && sub.said.is_none() {
             let begun = std::mem::replace(&mut sub.entry.begun, true);
             self.say_gap(key, now);
@@ -185,6 +192,7 @@ impl Keeper {
             if let Some(sub) = self.subs.get_mut(key) {
                 sub.phase = Phase::Held { renew };
             }
+            self.tell(key, "renewed", None);
             self.store(key);
             return self.schedule(key);
         }
