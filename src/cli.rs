@@ -16,6 +16,7 @@ mod completions;
 mod demo;
 mod export;
 mod list;
+mod raw;
 mod reindex;
 mod rotate_keys;
 mod search;
@@ -95,6 +96,7 @@ enum Verb {
     Check(check::Check),
     List(list::List),
     Show(show::Show),
+    Raw(raw::Raw),
     Search(search::Search),
     Export(export::Export),
     Verify(verify::Verify),
@@ -122,6 +124,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Check(verb) => verb.run(globals),
         Verb::List(verb) => verb.run(globals),
         Verb::Show(verb) => verb.run(globals),
+        Verb::Raw(verb) => verb.run(globals),
         Verb::Search(verb) => verb.run(globals),
         Verb::Export(verb) => verb.run(globals),
         Verb::Verify(verb) => verb.run(globals),

@@ -96,6 +96,11 @@ fn a_full_disk_is_told_to_the_people_in_a_call_and_loses_nothing() {
 }
 
 #[test]
+fn new_secrets_are_taken_up_without_a_restart() {
+    play("secrets");
+}
+
+#[test]
 fn calls_legs_and_chats_that_belong_together_are_one() {
     play("links");
 }

@@ -24,6 +24,7 @@ mod client;
 pub mod cloud;
 pub mod config;
 mod conversations;
+mod credentials;
 mod desk;
 pub mod destination;
 mod driver;

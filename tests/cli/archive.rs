@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use greffier::archive::Archive;
-use greffier::capture::{Append, Captured, DedupeKey, Origin, Source};
+use greffier::capture::{Append, Captured, DedupeKey, Envelope, Origin, Source};
 use greffier::clock::ManualClock;
 use greffier::model::{Content, ConversationId, Event, Gap, Kind, Message, Participant, Person, Timestamp};
 
@@ -155,6 +155,60 @@ fn show_takes_the_beginning_of_an_id_and_asks_when_it_is_not_enough() {
     let ran = place.run(&["show", "c_02"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (3, ""));
     insta::assert_snapshot!(ran.stderr, @"greffier: no conversation `c_02` in archive/archive.db; `greffier list` shows all");
+}
+
+#[test]
+fn raw_gives_what_was_received_with_what_binds_it() {
+    let place = Place::new();
+    let body = "{\"text\":\"grüß \u{1b}[31mred\"}";
+    let request = "POST /api/calls x-microsoft-skype-chain-id=05f2";
+    tokio::runtime::Runtime::new().expect("runtime").block_on(async {
+        let clock = Arc::new(ManualClock::new(at(5000)));
+        let archive = Archive::open(&place.0.path().join("archive"), clock).expect("archive");
+        let envelope = Envelope {
+            received_at: at(4999),
+            server_date: None,
+            request: request.into(),
+            status: 0,
+            content_type: Some("application/json".into()),
+            body: body.into(),
+            pending: false,
+        };
+        let bytes = Envelope { body: vec![0xff, 0xfe].into(), status: 200, ..envelope.clone() };
+        let event = |n, at| Captured {
+            origin: Origin::Here(n),
+            ..captured(&id(0, 1), at, Kind::PlatformEvent, Content::default())
+        };
+        let batch = Append {
+            envelopes: vec![envelope, bytes],
+            events: vec![event(0, 100), event(1, 101)],
+            ..Append::default()
+        };
+        let source = Source { connector: "teams".into(), platform: "teams".into() };
+        archive.sink().append(&source, batch).await.expect("appended");
+        archive.close().await.expect("closed");
+    });
+    let ran = place.run(&["raw", "11", "--body"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, body), "{}", ran.stderr);
+    let ran = place.run(&["raw", "11"]);
+    assert!(ran.stdout.contains(request) && ran.stdout.contains("sent to the recorder"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("received     2026-11-21T10:53:19.000Z"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("grüß") && !ran.stdout.contains('\u{1b}'), "harmless on a terminal: {}", ran.stdout);
+    let json = |seq: &str| -> serde_json::Value {
+        let ran = place.run(&["raw", seq, "--json"]);
+        serde_json::from_str(&ran.stdout).expect("JSON")
+    };
+    let one = json("11");
+    assert_eq!((&one["request"], &one["body"], &one["status"]), (&request.into(), &body.into(), &0.into()));
+    assert_eq!(one["sha256"].as_str().map(str::len), Some(64));
+    let other = json("12");
+    assert_eq!((&other["body_base64"], &other["status"], other.get("body")), (&"//4=".into(), &200.into(), None));
+    let ran = place.run(&["raw", "1"]);
+    assert_eq!(ran.status, 3);
+    insta::assert_snapshot!(ran.stderr, @"greffier: event 1 (conversation.started) is the recorder's own statement; nothing was received for it");
+    let ran = place.run(&["raw", "13"]);
+    assert_eq!(ran.status, 3);
+    insta::assert_snapshot!(ran.stderr, @"greffier: there is no event 13; the log has 12");
 }
 
 #[test]

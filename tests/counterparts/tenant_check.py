@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tenant_run import HERE, Run
 
-GROUPS = ("answer", "calls", "roster", "tokens", "subscriptions", "messages", "backfill", "bot", "faults", "reading", "odd", "links", "disk", "oracle")
+GROUPS = ("answer", "calls", "roster", "tokens", "subscriptions", "messages", "backfill", "bot", "faults", "reading", "odd", "links", "disk", "secrets", "oracle")
 
 
 def scenarios(group):

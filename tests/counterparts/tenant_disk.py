@@ -1,6 +1,10 @@
-"""The archive's disk is full: nothing is acknowledged, the people in the call are told, and what was missed is read afterwards."""
+"""The archive's disk is full: nothing is acknowledged, the people in the call are told, and what was missed is read afterwards. And
+what was owed to the archive when the process died."""
 
+import contextlib
+import json
 import os
+import sqlite3
 import subprocess
 import time
 
@@ -156,4 +160,33 @@ def stopping_while_the_disk_is_full(run):
         run.equal(sorted(texts(events)), ["before", "while it was full"], "each message once")
 
 
-SCENARIOS = (a_full_disk_in_mid_call, a_call_that_rings_while_the_disk_is_full, stopping_while_the_disk_is_full)
+@settings(keys=ALL)
+def a_gap_that_was_owed_when_the_process_died(run):
+    """That a subscription had lapsed was remembered, and the process died before the conversations heard of it."""
+    chat, other = group(run), run.tenant.chats.add("19:0f0f0f0f4a8a4f0f9f0f0f0f0f0f0f0f@thread.v2", members=[ALICE, BOB])
+    run.start()
+    subscribed(run)
+    said(run, chat, "in one")
+    said(run, other, "in the other")
+    run.until("both", lambda e: len(texts(e)) == 2)
+    run.kill()
+    owed = {"of": "Scope", "gap": {"cause": "the subscription expired", "from": "2026-11-27T10:00:00.000Z", "to": "2026-11-27T11:00:00.000Z"}}
+    with contextlib.closing(sqlite3.connect(run.path("archive", "archive.db"))) as db:
+        connector = db.execute("SELECT id FROM connector WHERE name = 'teams'").fetchone()[0]
+        db.execute("INSERT INTO cursor (connector, key, value) VALUES (?, 'gap/1795773600000000/1795777200000000/', ?)", (connector, json.dumps(owed).encode()))
+        db.commit()
+    run.start()
+    run.until("the gap in both", lambda e: len([g for g in of(e, "capture.gap") if g["gap"]["cause"] == "the subscription expired"]) == 2)
+    run.kill()
+    run.start()
+    said(run, chat, "goes on")
+    run.until("the next", lambda e: "goes on" in texts(e))
+    run.stop()
+    events, _ = run.archive()
+    gaps = [g for g in of(events, "capture.gap") if g["gap"]["cause"] == "the subscription expired"]
+    run.equal(sorted(g["gap"]["from"] for g in gaps), ["2026-11-27T10:00:00.000Z"] * 2, "once in each, also after another start")
+    with contextlib.closing(sqlite3.connect(run.path("archive", "archive.db"))) as db:
+        run.equal(db.execute("SELECT count(*) FROM cursor WHERE key LIKE 'gap/%'").fetchone()[0], 0, "and owed no longer")
+
+
+SCENARIOS = (a_gap_that_was_owed_when_the_process_died, a_full_disk_in_mid_call, a_call_that_rings_while_the_disk_is_full, stopping_while_the_disk_is_full)

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -45,20 +46,35 @@ const LATER: Duration = Duration::from_secs(1);
 /// How long a message that the service does not give for the moment is asked for again.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
-/// What the rest of the connector tells the lane.
-#[derive(Clone, Debug)]
-pub(super) enum Order {
-    /// Something may have been missed in these chats.
-    Gap {
-        /// Which.
-        of: Concerned,
-        /// The span.
-        gap: Gap,
-    },
+/// A gap that is to be logged. It is in the cursor until it is, so that a crash in between forgets none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Owed {
+    /// Which chats.
+    pub(super) of: Concerned,
+    /// The span.
+    pub(super) gap: Gap,
+}
+
+/// Cursor entries of gaps that are to be logged.
+const OWED: &str = "gap/";
+
+impl Owed {
+    /// The entry that keeps it.
+    pub(super) fn entry(&self) -> CursorChange {
+        CursorChange { key: self.key(), value: serde_json::to_vec(self).ok() }
+    }
+
+    fn key(&self) -> String {
+        let thread = match &self.of {
+            Concerned::Thread(thread) => thread,
+            Concerned::Scope => "",
+        };
+        format!("{OWED}{}/{}/{thread}", self.gap.from.micros(), self.gap.to.micros())
+    }
 }
 
 /// Which chats.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Concerned {
     /// One.
     Thread(String),
@@ -101,7 +117,10 @@ struct Ready {
 /// The reading of chats.
 pub(super) struct Lane {
     desk: Arc<Desk>,
-    orders: mpsc::UnboundedReceiver<Order>,
+    /// Gaps that the rest of the connector has found.
+    gaps: mpsc::UnboundedReceiver<Owed>,
+    /// Gaps that an earlier run did not come to log.
+    owed: Vec<Owed>,
     after: Option<EnvelopeId>,
     /// Pieces of each envelope that are not told yet.
     parts: HashMap<EnvelopeId, usize>,
@@ -127,11 +146,14 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Takes up the chats of an earlier run.
-    pub(super) fn new(desk: Arc<Desk>, orders: mpsc::UnboundedReceiver<Order>, cursor: &[(String, Vec<u8>)]) -> Lane {
+    pub(super) fn new(desk: Arc<Desk>, gaps: mpsc::UnboundedReceiver<Owed>, cursor: &[(String, Vec<u8>)]) -> Lane {
         let rooms = room::restored(cursor);
+        let owed = cursor.iter().filter(|(key, _)| key.starts_with(OWED));
+        let owed = owed.filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
         Lane {
             desk,
-            orders,
+            gaps,
+            owed,
             after: None,
             parts: HashMap::new(),
             told: Vec::new(),
@@ -154,6 +176,9 @@ impl Lane {
     /// Reads for ever; ends when told to stop, with everything stored that is ready.
     pub(super) async fn run(mut self) -> Result<(), SinkError> {
         let desk = Arc::clone(&self.desk);
+        for owed in std::mem::take(&mut self.owed) {
+            self.owe(owed).await?;
+        }
         loop {
             let mut idle = true;
             if self.awaited < AWAITED {
@@ -181,7 +206,7 @@ impl Lane {
                         self.take(came).await?;
                     }
                 }
-                Some(order) = self.orders.recv() => self.obey(order).await?,
+                Some(owed) = self.gaps.recv() => self.owe(owed).await?,
                 () = sleep(deadline) => {}
                 () = desk.context.stop.cancelled() => return Ok(()),
             }
@@ -389,13 +414,16 @@ impl Lane {
         self.tell_in(&thread, work, vec![fact]).await
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), SinkError> {
-        match order {
-            Order::Gap { of, gap } => {
-                for thread in self.threads_of(&of) {
-                    self.gap(&thread, gap.clone()).await?;
-                }
-            }
+    /// Logs a gap in the chats concerned.
+    async fn owe(&mut self, owed: Owed) -> Result<(), SinkError> {
+        let mut logged = true;
+        for thread in self.threads_of(&owed.of) {
+            self.gap(&thread, owed.gap.clone()).await?;
+            logged &= !self.is_opening(&thread);
+        }
+        // One that waits for the head of its chat stays owed; the next start looks after it.
+        if logged {
+            self.batch.cursor.push(CursorChange { key: owed.key(), value: None });
         }
         Ok(())
     }

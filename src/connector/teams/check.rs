@@ -13,6 +13,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
+pub(super) use self::judge::certificate;
+
 use self::echo::Place;
 use self::judge::Verdict;
 use self::outside::Outside;
@@ -27,6 +29,11 @@ use crate::clock::Clock;
 use crate::connector::CheckOutcome::{Bad, Good, Warning};
 use crate::connector::secret::Secret;
 use crate::connector::{CheckLine, CheckOutcome};
+
+/// What to do about a certificate that ends.
+pub(super) const RENEW_CLIENT: &str = "make a new one, upload it to the app registration, then change certificate_file";
+/// The same for the listener's.
+pub(super) const RENEW_TLS: &str = "renew it; a running `serve` takes the new file up by itself";
 
 /// Tries every step; sends one line each. Ends early when a step makes the following ones pointless.
 pub async fn check(config: ResolvedTeams, clock: Arc<dyn Clock>, lines: Sender<CheckLine>) {
@@ -95,12 +102,11 @@ impl Probe {
             Err(problem) => (Bad, problem.to_string()),
         };
         if let Credential::Certificate { certificate_pem, .. } = &self.config.credential {
-            let renew = "make a new one, upload it to the app registration, then change certificate_file";
-            self.verdict("certificate_file", judged(certificate_pem, renew)).await;
+            self.verdict("certificate_file", judged(certificate_pem, RENEW_CLIENT)).await;
         }
         if let Some(tls) = &self.config.tls {
             let verdict = match std::fs::read(&tls.certificate_file) {
-                Ok(pem) => judged(&pem, "renew it; a running `serve` takes the new file up by itself"),
+                Ok(pem) => judged(&pem, RENEW_TLS),
                 Err(error) => (Bad, format!("cannot read {}: {error}", tls.certificate_file.display())),
             };
             self.verdict("tls_certificate_file", verdict).await;

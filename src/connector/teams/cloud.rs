@@ -160,6 +160,8 @@ mod tests {
     fn the_global_cloud_has_the_addresses_of_the_contract() {
         let found = Endpoints::of(Cloud::Global, "t");
         assert_eq!(found.graph_scope, "https://graph.microsoft.com/.default");
+        assert_eq!(found.calls_openid_url, "https://api.aps.skype.com/v1/.well-known/OpenIdConfiguration");
+        assert_eq!(found.calls_issuers, ["https://graph.microsoft.com", "https://api.botframework.com"]);
         assert_eq!(
             found.notifications_openid_url,
             "https://login.microsoftonline.com/common/.well-known/openid-configuration"

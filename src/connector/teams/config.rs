@@ -5,6 +5,7 @@ mod read;
 mod shape;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -180,6 +181,8 @@ pub struct ResolvedTeams {
     pub client_id: String,
     /// How we prove ourselves.
     pub credential: Credential,
+    /// Where that was read, to be read again.
+    pub credential_from: CredentialFrom,
     /// Which cloud.
     pub cloud: Cloud,
     /// PEM text of a private CA for everything outbound.
@@ -250,7 +253,11 @@ impl TeamsConfig {
         env: Environment<'_>,
         problems: &mut Problems<'_>,
     ) -> Option<ResolvedTeams> {
-        let credential = self.credential.fetch(env, problems);
+        let credential = self.credential.read(env).map_err(|found| {
+            for (span, text) in found {
+                problems.add(Some(span), text);
+            }
+        });
         let ca_pem = match &self.ca_file {
             None => Some(None),
             Some(file) => good(certificate_file("ca_file", &file.value), file, problems).map(Some),
@@ -263,7 +270,8 @@ impl TeamsConfig {
             source: self.source.clone(),
             tenant_id: self.tenant_id.clone(),
             client_id: self.client_id.clone(),
-            credential: credential?,
+            credential: credential.ok()?,
+            credential_from: self.credential.clone(),
             cloud: self.cloud,
             ca_pem: ca_pem?,
             callback_url: self.callback_url.clone(),
@@ -298,19 +306,34 @@ impl TeamsConfig {
 }
 
 impl CredentialFrom {
-    fn fetch(&self, env: Environment<'_>, problems: &mut Problems<'_>) -> Option<Credential> {
+    /// Reads what is there now.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, each with its place in the configuration file.
+    pub fn read(&self, env: Environment<'_>) -> Result<Credential, Vec<(Range<usize>, String)>> {
         match self {
-            CredentialFrom::Secret(from) => {
-                good(CLIENT_SECRET.fetch(&from.value, env), from, problems).map(Credential::Secret)
-            }
+            CredentialFrom::Secret(from) => match CLIENT_SECRET.fetch(&from.value, env) {
+                Ok(secret) => Ok(Credential::Secret(secret)),
+                Err(text) => Err(vec![(from.span.clone(), text)]),
+            },
             CredentialFrom::Certificate { certificate, key } => {
-                let pem = good(certificate_file("certificate_file", &certificate.value), certificate, problems);
-                let secret = good(secret_file("private_key_file", "private key", &key.value), key, problems);
-                let (certificate_pem, key_pem) = (pem?, secret?);
-                let pair = Signer::new(&certificate_pem, key_pem.expose().as_bytes());
-                let text = |problem| format!("`certificate_file` and `private_key_file`: {problem}");
-                good(pair.map_err(text), certificate, problems)?;
-                Some(Credential::Certificate { certificate_pem, key_pem })
+                let pem = certificate_file("certificate_file", &certificate.value);
+                let secret = secret_file("private_key_file", "private key", &key.value);
+                let (certificate_pem, key_pem) = match (pem, secret) {
+                    (Ok(pem), Ok(secret)) => (pem, secret),
+                    (pem, secret) => {
+                        let of_pem = pem.err().map(|text| (certificate.span.clone(), text));
+                        let of_key = secret.err().map(|text| (key.span.clone(), text));
+                        return Err(of_pem.into_iter().chain(of_key).collect());
+                    }
+                };
+                match Signer::new(&certificate_pem, key_pem.expose().as_bytes()) {
+                    Ok(_) => Ok(Credential::Certificate { certificate_pem, key_pem }),
+                    Err(problem) => {
+                        let text = format!("`certificate_file` and `private_key_file`: {problem}");
+                        Err(vec![(certificate.span.clone(), text)])
+                    }
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::Calls;
 use super::change::Item;
-use super::chats::Order;
+use super::chats::Owed;
 use super::client::Client;
 use super::config::ResolvedTeams;
 use super::conversations::Conversations;
@@ -51,8 +51,8 @@ pub(super) struct Desk {
     pub(super) last_seen: Option<Timestamp>,
     /// Cancelled when the calls are left: who waits for an archive that refuses waits no longer.
     pub(super) over: CancellationToken,
-    /// The way to the reading of chats.
-    pub(super) orders: mpsc::UnboundedSender<Order>,
+    /// The way of gaps to the reading of chats, which knows the conversations.
+    pub(super) gaps: mpsc::UnboundedSender<Owed>,
 }
 
 impl Desk {

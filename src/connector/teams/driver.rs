@@ -14,6 +14,7 @@ use super::chats::Lane;
 use super::client::Client;
 use super::config::ResolvedTeams;
 use super::conversations::Conversations;
+use super::credentials;
 use super::desk::Desk;
 use super::listener::Tls;
 use super::offer::Rules;
@@ -61,7 +62,7 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
     let Some(restored) = restore(&context).await? else { return Ok(()) };
     let (calls, lines) = Calls::new();
     let (upkeep, requests) = Upkeep::new();
-    let (orders, inbox) = mpsc::unbounded_channel();
+    let (gaps, found) = mpsc::unbounded_channel();
     let clock = Arc::clone(&context.clock);
     let ring = |url: &str| Keys::new(url, Arc::clone(&clock));
     let desk = Arc::new(Desk {
@@ -73,7 +74,7 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
         seals: RwLock::new(seals),
         last_seen: restored.last_seen,
         over: CancellationToken::new(),
-        orders,
+        gaps,
         rules,
         config,
         context,
@@ -82,7 +83,7 @@ pub async fn run(config: ResolvedTeams, context: Context) -> Result<(), Connecto
         upkeep,
     });
     let switchboard = Switchboard::new(Arc::clone(&desk), lines, &restored.cursor);
-    let lane = Lane::new(Arc::clone(&desk), inbox, &restored.cursor);
+    let lane = Lane::new(Arc::clone(&desk), found, &restored.cursor);
     let housekeeping = Housekeeping::new(Arc::clone(&desk), requests, &restored.cursor);
 
     let mut services = JoinSet::new();
@@ -221,6 +222,10 @@ fn fresh(services: &mut JoinSet<()>, desk: &Arc<Desk>) {
     services.spawn(async move { tell_health(&one).await });
     let one = all(desk);
     services.spawn(async move { watch_keys(&one).await });
+    let one = all(desk);
+    services.spawn(async move { credentials::follow(&one).await });
+    let one = all(desk);
+    services.spawn(async move { credentials::warn_daily(&one).await });
 }
 
 /// Ready means: webhooks listen, and a Graph token is at hand.

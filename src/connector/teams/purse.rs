@@ -8,7 +8,7 @@ use url::Url;
 
 use super::ask::Reply;
 use super::client::Client;
-use super::config::ResolvedTeams;
+use super::config::{Credential, ResolvedTeams};
 use super::token::{Action, Input, Token, TokenDesk, TokenRequest};
 use crate::clock::Clock;
 
@@ -69,6 +69,22 @@ impl Purse {
         let mut current = self.current.subscribe();
         let other = current.wait_for(|token| token.as_ref().is_some_and(|token| token.number != number));
         tokio::time::timeout(patience, other).await.ok()?.ok()?.clone()
+    }
+
+    /// Uses these credentials from now on; whether they are others than before.
+    ///
+    /// # Errors
+    /// What is wrong with them; those before stay.
+    pub(super) async fn renew_credential(
+        &self,
+        credential: &Credential,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<bool, String> {
+        let renewed = self.desk.lock().await.renew_credential(credential, clock.now());
+        if matches!(renewed, Ok(true)) {
+            self.wake.notify_one();
+        }
+        renewed.map_err(|problem| format!("certificate_file and private_key_file: {problem}"))
     }
 
     /// Whether there is a token, and how that changes.

@@ -74,6 +74,9 @@ pub struct Terms {
     pub life: std::time::Duration,
     /// For encrypted notifications; `None` = ids only.
     pub certificate: Option<Certificate>,
+    /// With more subscriptions than this, chats of calls that have been quiet for a month rest. The service allows 10,000 to
+    /// a whole organisation.
+    pub crowded: usize,
     /// What client states are derived from: secret, made once per connector, kept by the caller.
     pub seed: [u8; 32],
 }
@@ -124,6 +127,8 @@ pub enum Input {
         /// How many.
         count: u64,
     },
+    /// Something new was found in a chat by reading: if it rests, it rests no longer.
+    Active(String),
     /// There is a new key pair: every subscription is moved to it.
     NewKey(Certificate),
     /// The time of [`Keeper::deadline`] has come.
@@ -182,7 +187,8 @@ pub enum Action {
         resource: String,
         /// Its id, if it has or had one.
         subscription: Option<String>,
-        /// `created`, `made anew`, `adopted`, `renewed`, `refused`, `lost`, `given up`, or the lifecycle event as received.
+        /// `created`, `made anew`, `adopted`, `renewed`, `refused`, `lost`,
+        /// `silent`, `resting`, `given up`, or the lifecycle event as received.
         what: String,
         /// Until when it lives.
         expires: Option<Timestamp>,

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::ask::Reply;
 use super::backfill::{self, Backfill, Target};
 use super::change::{Item, Says};
-use super::chats::{Concerned, Order};
+use super::chats::{Concerned, Owed};
 use super::desk::Desk;
 use super::fact::Fact;
 use super::moment;
@@ -25,6 +25,9 @@ use crate::model::{Gap, Timestamp};
 
 /// Cursor entry of the secret that `clientState` is made with.
 const SEED: &str = "seed";
+
+/// With more subscriptions than this, those of quiet chats are let go: half of what an organisation may have.
+const CROWDED: usize = 5_000;
 
 /// What is asked of the task.
 #[derive(Debug)]
@@ -138,6 +141,8 @@ pub(super) struct Housekeeping {
     changes: Vec<CursorChange>,
     /// What is to be on record, with the chat that it is about.
     notes: Vec<(Option<String>, Fact)>,
+    /// Gaps that are to be logged as soon as they are owed on disk.
+    gaps: Vec<Owed>,
     /// What the keeper wanted before there was a token.
     first: Vec<subscription::Action>,
     /// Targets of which something was heard and nothing read yet.
@@ -169,6 +174,7 @@ impl Housekeeping {
             model: config.model.clone(),
             life: config.subscription_life,
             certificate: config.encrypted_notifications.then_some(certificate),
+            crowded: CROWDED,
             seed,
         };
         let mut keeper = Keeper::new(terms, fastrand::u64(..));
@@ -191,6 +197,7 @@ impl Housekeeping {
             tasks: JoinSet::new(),
             changes,
             notes: Vec::new(),
+            gaps: Vec::new(),
             first,
             heard: HashSet::new(),
             broken: HashSet::new(),
@@ -265,6 +272,7 @@ impl Housekeeping {
             }
             Line::Heard(target) => {
                 let now = self.desk.now();
+                self.keep(subscription::Input::Active(target.resource()));
                 if !self.planner.followed().any(|(known, _)| *known == target) {
                     self.heard.insert(target.clone());
                     self.plan(plan::Input::Follow { target, since: Some(now) });
@@ -374,13 +382,13 @@ impl Housekeeping {
         self.note(&resource, Fact::of_recorder(words, format!("read|{resource}|{}", until.millis()), detail));
     }
 
-    fn gap(&self, resource: &str, from: Timestamp, to: Timestamp, cause: String) {
+    fn gap(&mut self, resource: &str, from: Timestamp, to: Timestamp, cause: String) {
         let of = match Target::of_resource(resource) {
             Some(Target::Chat { thread }) => Concerned::Thread(thread),
             Some(Target::Channel { channel, .. }) => Concerned::Thread(channel),
             Some(Target::User { .. }) | None => Concerned::Scope,
         };
-        let _ = self.desk.orders.send(Order::Gap { of, gap: Gap { cause, from, to } });
+        self.gaps.push(Owed { of, gap: Gap { cause, from, to } });
     }
 
     fn came(&mut self, came: Came) {
@@ -391,6 +399,9 @@ impl Housekeeping {
                 let ended = match read {
                     Read::Done(done) => {
                         self.note_reading(&job, &done);
+                        if done.messages > 0 {
+                            self.keep(subscription::Input::Active(job.target.resource()));
+                        }
                         self.broken.remove(&job.target);
                         tracing::debug!("{}: read {} versions of messages", self.desk.name(), done.messages);
                         Ended::Done(done)
@@ -423,9 +434,11 @@ impl Housekeeping {
     }
 
     async fn store(&mut self) -> Result<(), SinkError> {
-        if self.changes.is_empty() && self.notes.is_empty() {
+        if self.changes.is_empty() && self.notes.is_empty() && self.gaps.is_empty() {
             return Ok(());
         }
+        let gaps = std::mem::take(&mut self.gaps);
+        self.changes.extend(gaps.iter().map(Owed::entry));
         let mut events = Vec::new();
         for (thread, fact) in std::mem::take(&mut self.notes) {
             let conversation = match thread {
@@ -435,7 +448,11 @@ impl Housekeeping {
             events.push(fact.captured(Origin::Recorder, conversation));
         }
         let batch = Append { cursor: std::mem::take(&mut self.changes), events, ..Append::default() };
-        self.desk.append(batch).await.map(|_| ())
+        self.desk.append(batch).await?;
+        for owed in gaps {
+            let _ = self.desk.gaps.send(owed);
+        }
+        Ok(())
     }
 }
 

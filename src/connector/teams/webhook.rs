@@ -79,8 +79,7 @@ impl No {
         match self {
             No::Refused(what, refusal) => {
                 let count = desk.context.health.count("webhook_refused");
-                // Strangers must not fill the log: the first ones, then the powers of two.
-                if count <= 10 || count.is_power_of_two() {
+                if is_worth_a_line(count) {
                     tracing::warn!(
                         connector.name = desk.name(),
                         webhook.refused = count,
@@ -90,13 +89,29 @@ impl No {
                 }
                 StatusCode::UNAUTHORIZED.into_response()
             }
-            No::Bad(status) => status.into_response(),
+            No::Bad(status) => {
+                let count = desk.context.health.count("webhook_unreadable");
+                if is_worth_a_line(count) {
+                    tracing::warn!(
+                        connector.name = desk.name(),
+                        webhook.unreadable = count,
+                        "{}: answered a webhook with {status}",
+                        desk.name()
+                    );
+                }
+                status.into_response()
+            }
             No::Unavailable(why) => {
                 tracing::error!(connector.name = desk.name(), "{}: a webhook was not acknowledged: {why}", desk.name());
                 (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response()
             }
         }
     }
+}
+
+/// Strangers must not fill the log: the first ones, then the powers of two.
+fn is_worth_a_line(count: u64) -> bool {
+    count <= 10 || count.is_power_of_two()
 }
 
 async fn read(request: Request) -> Result<(String, HeaderMap, Bytes), No> {
@@ -230,7 +245,7 @@ async fn notifications(State(desk): State<Arc<Desk>>, request: Request) -> Respo
         // Anybody can post here: what bears none of our secrets is not stored, so that strangers cannot fill the disk.
         if !items.iter().any(|item| desk.knows(item)) {
             let count = desk.context.health.count("webhook_without_our_secret");
-            if count <= 10 || count.is_power_of_two() {
+            if is_worth_a_line(count) {
                 tracing::warn!(
                     connector.name = desk.name(),
                     webhook.unknown = count,

@@ -30,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 struct UnderWay {
     status: RecordingStatus,
     context: String,
+    #[serde(default)]
+    asked_at: Option<Timestamp>,
     /// The operation's id, once told.
     operation: Option<String>,
     /// Without a result by then, it failed.
@@ -49,6 +51,9 @@ pub struct Recording {
     /// Not before this time again.
     retry_at: Option<Timestamp>,
     failures: u32,
+    /// When the status was sent whose result came last.
+    #[serde(default)]
+    asked_at: Option<Timestamp>,
     /// Requests so far; makes contexts unique.
     count: u32,
 }
@@ -104,7 +109,8 @@ impl Call {
         self.recording.retry_at = None;
         let context = format!("{}-{}", self.id.key(), self.recording.count);
         let by = turn.now.plus(RESULT);
-        self.recording.under_way = Some(UnderWay { status, context: context.clone(), operation: None, by });
+        self.recording.under_way =
+            Some(UnderWay { status, context: context.clone(), asked_at: Some(turn.now), operation: None, by });
         if turn.settings.report_recording_status {
             let ask = request::recording(&self.id, status, &context);
             self.ask(Purpose::Recording { status, context }, ask, turn);
@@ -152,6 +158,7 @@ impl Call {
 
     fn recording_result(&mut self, context: &str, result: Result<(), Reason>, turn: &mut Turn<'_>) {
         let Some(way) = self.recording.under_way.take_if(|way| way.context == context) else { return };
+        self.recording.asked_at = way.asked_at.filter(|_| turn.settings.report_recording_status);
         match (way.status, result) {
             (RecordingStatus::Recording, Ok(())) => {
                 self.recording.reported = Some(RecordingStatus::Recording);
@@ -212,6 +219,9 @@ impl Call {
         let mut detail = json!({});
         if kind == Kind::RecordingStarted && !reported {
             detail["reported"] = json!(false);
+        }
+        if let Some(at) = self.recording.asked_at.take() {
+            detail["asked_at"] = json!(at.to_string());
         }
         if let Some(meaning) = why.as_ref().and_then(meaning) {
             detail["meaning"] = json!(meaning);

@@ -107,7 +107,8 @@ fn told(fact: &Fact) -> String {
         text += &format!(" {more}");
     }
     if fact.kind == Kind::PlatformEvent {
-        let what = content.detail.as_ref().and_then(|d| d["notification"].as_str().map(str::to_owned));
+        let told = |name: &str| content.detail.as_ref().and_then(|d| d[name].as_str().map(str::to_owned));
+        let what = told("notification").or_else(|| told("recorder"));
         text += &format!(" {}", what.unwrap_or_default());
     }
     text
@@ -407,10 +408,23 @@ fn a_call_found_in_its_middle_gets_a_record_and_is_asked_for() {
 }
 
 #[test]
+fn trap_12_words_that_nobody_defined_are_states_within_the_call() {
+    let mut rig = Rig::new();
+    rig.data("created", "", incoming());
+    assert_eq!(rig.state("Ringing"), ["platform.event state before the beginning"]);
+    rig.put(Input::Answered(answer(202, json!(null)), Duration::ZERO));
+    rig.state("Established");
+    assert_eq!(rig.state("ringing"), ["conversation.changed ringing"]);
+    assert_eq!(rig.state("redirecting"), ["conversation.changed redirecting"]);
+    assert_eq!(rig.call.phase(), Phase::Established, "neither ends it nor begins it anew");
+}
+
+#[test]
 fn keep_alive_checks_the_call_and_404_ends_it() {
     let mut rig = Rig::recording();
     assert_eq!(rig.after(600), ["POST /keepAlive", "GET ", "GET /participants"]);
-    assert_eq!(rig.reply("POST /keepAlive", 503, json!(null)), ["warn"]);
+    let failed = rig.reply("POST /keepAlive", 503, json!(null));
+    assert_eq!(failed, ["warn", "platform.event keepAlive failed: 503"]);
     assert_eq!(rig.after(61)[0], "POST /keepAlive");
     let end = rig.reply("POST /keepAlive", 404, json!(null));
     assert_eq!(end, ["recording.stopped", "conversation.ended terminated", "ended"]);

@@ -195,6 +195,11 @@ impl Lane {
         }
     }
 
+    /// Whether the head of the chat is waited for.
+    pub(super) fn is_opening(&self, thread: &str) -> bool {
+        self.rooms.get(thread).is_some_and(|room| room.opening)
+    }
+
     /// Logs a gap in a chat.
     pub(super) async fn gap(&mut self, thread: &str, gap: Gap) -> Result<(), SinkError> {
         let Some(conversation) = self.room(thread, None, || Waiting::Gap(gap.clone())) else { return Ok(()) };

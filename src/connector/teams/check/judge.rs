@@ -15,10 +15,10 @@ use crate::model::Timestamp;
 const AHEAD: Duration = Duration::from_secs(30 * 86_400);
 
 /// Outcome and note.
-pub(super) type Verdict = (CheckOutcome, String);
+pub(in crate::connector::teams) type Verdict = (CheckOutcome, String);
 
 /// A certificate by its end; `renew` says what to do.
-pub(super) fn certificate(end: Timestamp, renew: &str, now: Timestamp) -> Verdict {
+pub(in crate::connector::teams) fn certificate(end: Timestamp, renew: &str, now: Timestamp) -> Verdict {
     let day = end.to_chrono().format("%Y-%m-%d");
     if end <= now {
         return (Bad, format!("ended on {day}; {renew}"));

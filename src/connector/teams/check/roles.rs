@@ -58,7 +58,7 @@ pub(super) fn needed(config: &ResolvedTeams) -> Vec<Need> {
             needs.push(MEDIA);
         }
     }
-    let wide = |scope: &String| scope.ends_with("/getAllMessages");
+    let wide = |scope: &String| scope.ends_with("/chats/getAllMessages");
     if config.chat_scopes.iter().any(wide) {
         needs.push(ALL_CHATS);
     } else if config.follow_call_chats || config.chat_scopes.iter().any(|scope| scope.starts_with("/chats/")) {

@@ -72,8 +72,8 @@ pub(super) fn pattern(text: &str) -> Result<(), String> {
 
 /// One of `chat_scopes`, in the contract's spelling; identifiers are percent-decoded.
 pub(super) fn scope(text: &str) -> Result<String, String> {
-    const FORMS: &str = "write /chats/getAllMessages, /users/<object id>/chats/getAllMessages, /chats/<chat id>/messages or \
-                         /teams/<team id>/channels/<channel id>/messages";
+    const FORMS: &str = "write /chats/getAllMessages, /users/<object id>/chats/getAllMessages, /chats/<chat id>/messages, \
+                         /teams/getAllMessages or /teams/<team id>/channels/<channel id>/messages";
     let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
     if text.contains(['?', '#']) {
         return Err(format!("`{shown}`: write it without a query; `model` is a key of its own"));
@@ -90,6 +90,7 @@ pub(super) fn scope(text: &str) -> Result<String, String> {
         |what: &str, found: Option<String>| found.ok_or_else(|| format!("`{shown}`: that is no {what}; {FORMS}"));
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [chats, all] if is(chats, "chats") && is(all, "getAllMessages") => Ok("/chats/getAllMessages".to_owned()),
+        [teams, all] if is(teams, "teams") && is(all, "getAllMessages") => Ok("/teams/getAllMessages".to_owned()),
         [users, user, chats, all] if is(users, "users") && is(chats, "chats") && is(all, "getAllMessages") => {
             Ok(format!("/users/{}/chats/getAllMessages", named("object id of a user (a GUID)", guid(user))?))
         }
@@ -165,11 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn scopes_have_four_forms_and_one_spelling() {
+    fn scopes_have_five_forms_and_one_spelling() {
         let oid = OID.to_lowercase();
         for (written, canonical) in [
             ("/chats/getAllMessages", "/chats/getAllMessages".to_owned()),
             ("/Chats/getallmessages/", "/chats/getAllMessages".to_owned()),
+            ("/teams/getallMessages", "/teams/getAllMessages".to_owned()),
             (&format!("/users/{OID}/chats/getAllMessages"), format!("/users/{oid}/chats/getAllMessages")),
             ("/chats/19%3Ameeting_MjA%40thread.v2/messages", "/chats/19:meeting_MjA@thread.v2/messages".to_owned()),
             ("/chats/19:a_b@unq.gbl.spaces/messages", "/chats/19:a_b@unq.gbl.spaces/messages".to_owned()),

@@ -1,6 +1,7 @@
 //! What is remembered of one resource across restarts: one cursor entry, JSON.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,12 @@ pub(super) struct Entry {
     pub cause: String,
     /// There has been a subscription, or the past was asked to be read without one.
     pub begun: bool,
+    /// When something was last heard of it, or it was wanted. Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lively: Option<i64>,
+    /// It is quiet, has no subscription, and is read once a day.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resting: bool,
     /// How often it delivers.
     pub deliveries: Deliveries,
 }
@@ -88,6 +95,17 @@ impl Entry {
             Why::Scope => self.scope = wanted,
             Why::Call => self.call = wanted,
         }
+    }
+
+    /// Something happened here.
+    pub fn live(&mut self, now: Timestamp) {
+        self.lively = Some(now.millis());
+    }
+
+    /// Whether it is followed for calls alone and nothing was heard of it for so long.
+    pub fn is_quiet(&self, now: Timestamp, for_long: Duration) -> bool {
+        let since = self.lively.map(Timestamp::from_millis);
+        !self.scope && self.call && since.is_some_and(|since| now.since(since) >= for_long)
     }
 
     pub fn wanted(&self) -> BTreeSet<Why> {

@@ -23,6 +23,8 @@ const REPEATED_FOR: Duration = Duration::from_secs(4 * 3600);
 const REFUSED: Duration = Duration::from_secs(3600);
 /// A span that stays uncovered is said once a day.
 const PIECE: Duration = Duration::from_secs(24 * 3600);
+/// The chat of a call is quiet when nothing was heard of it for so long.
+const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What an open request is for.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +92,7 @@ impl Keeper {
             Input::Reply(token, reply) => self.replied(token, &reply, now),
             Input::Lifecycle { subscription, event, expires } => self.lifecycle(&subscription, &event, expires, now),
             Input::Delivered { subscription, count } => self.delivered(&subscription, count, now),
+            Input::Active(resource) => self.active(&resource, now),
             Input::NewKey(certificate) => self.new_key(certificate, now),
             Input::Tick => {}
             Input::Stop => self.stop(),
@@ -157,7 +160,10 @@ impl Keeper {
     /// What the last run left.
     fn remembered(&mut self, mut entry: Entry, last_seen: Option<Timestamp>, now: Timestamp) {
         let key = entry.resource.to_ascii_lowercase();
-        let mut phase = Phase::Missing { at: now };
+        let mut phase = if entry.resting { Phase::Resting } else { Phase::Missing { at: now } };
+        if entry.lively.is_none() {
+            entry.live(now);
+        }
         entry.deliveries.away_until(now);
         if let Some(held) = &entry.held {
             let seen = last_seen.unwrap_or(held.confirmed()).min(now);
@@ -200,10 +206,14 @@ impl Keeper {
             .subs
             .entry(key.clone())
             .or_insert_with(|| Sub::new(Entry::new(&resource), Phase::Missing { at: now }, seed, now));
+        sub.entry.live(now);
         if sub.entry.wanted().contains(&why) {
-            return;
+            return self.active(&resource, now);
         }
         sub.entry.want(why, true);
+        if std::mem::take(&mut sub.entry.resting) {
+            sub.phase = Phase::Missing { at: now };
+        }
         self.store(&key);
         self.schedule(&key);
     }
@@ -217,6 +227,32 @@ impl Keeper {
         } else {
             self.store(&key);
         }
+    }
+
+    /// Something happened in a chat that may be resting.
+    fn active(&mut self, resource: &str, now: Timestamp) {
+        let key = canonical(resource).to_ascii_lowercase();
+        let Some(sub) = self.subs.get_mut(&key) else { return };
+        sub.entry.live(now);
+        if std::mem::take(&mut sub.entry.resting) {
+            sub.phase = Phase::Missing { at: now };
+            self.store(&key);
+            self.schedule(&key);
+        }
+    }
+
+    /// Frees the subscription of a quiet chat. It goes on being read once a day, and what is found there, or a call, wakes it.
+    fn rest(&mut self, key: &str) {
+        self.tell(key, "resting", None);
+        let Some(sub) = self.subs.get_mut(key) else { return };
+        sub.entry.resting = true;
+        sub.phase = Phase::Resting;
+        sub.entry.deliveries = Default::default();
+        if let Some(held) = sub.entry.held.take() {
+            self.ids.remove(&held.id);
+            self.delete(&held.id, Errand::Delete);
+        }
+        self.store(key);
     }
 
     fn give_up(&mut self, key: &str, now: Timestamp) {
@@ -271,6 +307,7 @@ impl Keeper {
     fn delivered(&mut self, subscription: &str, count: u64, now: Timestamp) {
         let Some(key) = self.ids.get(subscription).cloned() else { return };
         let Some(sub) = self.subs.get_mut(&key) else { return };
+        sub.entry.live(now);
         if sub.entry.deliveries.delivered(count, now) {
             self.out.push(Action::Clear { key: silence_key(&sub.entry.resource) });
         }
@@ -336,6 +373,7 @@ impl Keeper {
                 ),
             });
             self.out.push(Action::Backfill { resource, cause: Cause::Silence });
+            self.tell(key, "silent", Some("nothing was notified for unusually long"));
             self.store(key);
         }
         let Some(sub) = self.subs.get_mut(key) else { return };
@@ -352,7 +390,14 @@ impl Keeper {
                 self.lost(key, expires, "the subscription expired", now);
                 self.act_if_missing(key, now);
             }
-            Phase::Held { renew } if renew <= now => self.renew(key, now),
+            Phase::Held { renew } if renew <= now => {
+                let crowded = self.ids.len() > self.terms.crowded;
+                if crowded && self.subs.get(key).is_some_and(|sub| sub.entry.is_quiet(now, QUIET)) {
+                    self.rest(key);
+                } else {
+                    self.renew(key, now);
+                }
+            }
             _ => {}
         }
     }

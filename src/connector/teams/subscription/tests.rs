@@ -25,6 +25,7 @@ fn terms() -> Terms {
         notification_url: "https://r.example/api/notifications".into(),
         lifecycle_url: "https://r.example/api/lifecycle".into(),
         model: "A".into(),
+        crowded: 5_000,
         life: Duration::from_secs(3 * DAY),
         certificate: Some(certificate("one")),
         seed: [7; 32],
@@ -136,6 +137,18 @@ fn backfills(actions: &[Action]) -> Vec<Cause> {
     actions.iter().filter_map(|a| if let Action::Backfill { cause, .. } = a { Some(*cause) } else { None }).collect()
 }
 
+/// What is put on record, in short.
+fn told(actions: &[Action]) -> Vec<String> {
+    let said = actions.iter().filter_map(|action| match action {
+        Action::Told { subscription, what, trouble, .. } => {
+            let why = trouble.as_ref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+            Some(format!("{what} {}{why}", subscription.as_deref().unwrap_or("-")))
+        }
+        _ => None,
+    });
+    said.collect()
+}
+
 fn alarms(actions: &[Action]) -> usize {
     actions.iter().filter(|action| matches!(action, Action::Alarm { .. })).count()
 }
@@ -169,6 +182,7 @@ fn a_subscription_is_asked_for_after_the_list_with_everything_it_needs() {
     let ready = rig.reply(&create, Method::Post, 201, granted("s1", 3 * DAY));
     assert!(ready.contains(&Action::Ready { resource: ALL.into() }));
     assert_eq!((backfills(&ready), lapses(&ready)), (vec![Cause::New], vec![]));
+    assert_eq!(told(&ready), ["created s1"]);
 }
 
 #[test]
@@ -195,6 +209,7 @@ fn it_is_renewed_at_half_of_the_life_that_was_granted_not_of_the_one_asked_for()
     assert_eq!(patch.body, Some(json!({"expirationDateTime": at(due + 3 * DAY).rfc3339()})));
     let done = rig.reply(&renew, Method::Patch, 200, granted("s1", due + 1000));
     assert_eq!((lapses(&done), backfills(&done)), (vec![], vec![]));
+    assert_eq!(told(&done), ["renewed s1"]);
     assert!(rig.next() > due + 400);
 }
 
@@ -235,21 +250,27 @@ fn a_renewal_that_fails_is_tried_until_the_end_and_then_the_span_begins_at_the_e
 fn lifecycle_events_do_what_they_ask_for() {
     let mut rig = Rig::with(CHAT);
     rig.now = 100;
-    ask(&rig.put(lifecycle("ReauthorizationRequired")), Method::Patch);
+    let required = rig.put(lifecycle("ReauthorizationRequired"));
+    assert_eq!(told(&required), ["ReauthorizationRequired s1"]);
+    ask(&required, Method::Patch);
 
     let mut rig = Rig::with(CHAT);
     rig.now = 100;
     rig.put(Input::Delivered { subscription: "s1".into(), count: 1 });
     rig.now = 160;
     let removed = rig.put(lifecycle("subscriptionRemoved"));
+    assert_eq!(told(&removed), ["subscriptionRemoved s1", "lost s1 (the service removed the subscription)"]);
     let done = rig.reply(&removed, Method::Post, 201, granted("s2", DAY));
+    assert_eq!(told(&done), ["made anew s2"]);
     assert_eq!((lapses(&done), backfills(&done)), (vec![(100, 160)], vec![Cause::Lapsed]));
 
     let mut rig = Rig::with(CHAT);
     rig.now = 100;
     let missed = rig.put(lifecycle("missed"));
     assert_eq!((lapses(&missed), backfills(&missed)), (vec![(0, 100)], vec![Cause::Missed]));
-    assert!(matches!(rig.put(lifecycle("somethingNew")).as_slice(), [Action::Warn(_)]));
+    let unknown = rig.put(lifecycle("somethingNew"));
+    assert_eq!(told(&unknown), ["somethingNew s1"]);
+    assert!(matches!(unknown.as_slice(), [Action::Told { .. }, Action::Warn(_)]));
     let foreign = Input::Lifecycle { subscription: "x".into(), event: "subscriptionRemoved".into(), expires: None };
     assert!(matches!(rig.put(foreign).as_slice(), [Action::Warn(_)]));
 }
@@ -276,6 +297,7 @@ fn a_refused_chat_is_a_gap_at_once_then_daily_and_is_tried_hourly() {
     rig.now = 12;
     let refused = rig.reply(&create, Method::Post, 403, json!({"error": {"code": "Forbidden"}}));
     assert_eq!((lapses(&refused), backfills(&refused), alarms(&refused)), (vec![(10, 12)], vec![Cause::Refused], 1));
+    assert_eq!(told(&refused), ["refused - (403 Forbidden)"]);
     let mut spans = Vec::new();
     for hour in 1..=24 {
         create = rig.tick(rig.next());
@@ -423,6 +445,7 @@ fn one_that_is_in_the_way_is_looked_for_and_deleted_or_complained_about() {
     ours["encryptionCertificateId"] = json!("one");
     let (rig, adopted) = conflicted(ours);
     assert!(adopted.contains(&Action::Ready { resource: CHAT.into() }), "its answer had been lost");
+    assert_eq!(told(&adopted), ["adopted lost"]);
     assert!(rig.keeper.resources().all(|(_, held)| held));
 
     let mut foreign = listed("f", CHAT, DAY);
@@ -465,8 +488,48 @@ fn silence_of_one_that_used_to_speak_is_an_alarm_and_a_reading() {
     assert_eq!(rig.next(), said);
     let out = rig.tick(said);
     assert_eq!((alarms(&out), backfills(&out)), (1, vec![Cause::Silence]));
+    assert_eq!(told(&out), ["silent s1 (nothing was notified for unusually long)"]);
     let out = rig.put(Input::Delivered { subscription: "s1".into(), count: 1 });
     assert_eq!(out, [Action::Clear { key: format!("silence {ALL}") }]);
+}
+
+#[test]
+fn quiet_chats_of_calls_rest_when_there_are_many_and_wake_when_something_happens() {
+    const OTHER: &str = "/chats/19:other@thread.v2/messages";
+    let mut rig = Rig::new(Terms { crowded: 1, ..terms() });
+    let list = rig.start(&[], None);
+    rig.reply(&list, Method::Get, 200, json!({"value": []}));
+    for (chat, id) in [(CHAT, "s1"), (OTHER, "s2")] {
+        let create = rig.put(Input::Want(chat.into(), Why::Call));
+        rig.reply(&create, Method::Post, 201, granted(id, 70 * DAY));
+    }
+    rig.now = 20 * DAY;
+    rig.put(Input::Delivered { subscription: "s2".into(), count: 1 });
+    let out = rig.tick(36 * DAY);
+    assert_eq!(told(&out), ["resting s1"], "and the other, of which something was heard, is renewed");
+    assert_eq!(ask(&out, Method::Delete).1.address, Address::Graph("/subscriptions/s1".into()));
+    assert_eq!(ask(&out, Method::Patch).1.address, Address::Graph("/subscriptions/s2".into()));
+    assert!(lapses(&out).is_empty());
+    // It rests over a restart too, until a call or something new in it wakes it.
+    for wake in [Input::Want(CHAT.into(), Why::Call), Input::Active(CHAT.into())] {
+        let mut rig = Rig { keeper: Keeper::new(terms(), 2), now: rig.now, cursor: rig.cursor.clone() };
+        let list = rig.start(&[], None);
+        let out = rig.reply(&list, Method::Get, 200, json!({"value": [listed("s2", OTHER, 70 * DAY)]}));
+        assert!(asks(&out, Method::Post).is_empty());
+        let create = rig.put(wake);
+        let done = rig.reply(&create, Method::Post, 201, granted("s3", 70 * DAY));
+        assert_eq!((told(&done), backfills(&done)), (vec!["made anew s3".to_owned()], vec![Cause::Lapsed]));
+    }
+}
+
+#[test]
+fn few_chats_never_rest() {
+    let mut rig = Rig::new(terms());
+    let list = rig.start(&[], None);
+    rig.reply(&list, Method::Get, 200, json!({"value": []}));
+    let create = rig.put(Input::Want(CHAT.into(), Why::Call));
+    rig.reply(&create, Method::Post, 201, granted("s1", 70 * DAY));
+    ask(&rig.tick(36 * DAY), Method::Patch);
 }
 
 #[test]
@@ -474,7 +537,9 @@ fn what_nobody_wants_is_deleted_and_what_somebody_wants_is_kept() {
     let mut rig = Rig::with(CHAT);
     rig.put(Input::Want(CHAT.into(), Why::Call));
     assert!(asks(&rig.put(Input::Unwant(CHAT.into(), Why::Call)), Method::Delete).is_empty());
-    ask(&rig.put(Input::Unwant(CHAT.into(), Why::Scope)), Method::Delete);
+    let given_up = rig.put(Input::Unwant(CHAT.into(), Why::Scope));
+    assert_eq!(told(&given_up), ["given up s1"]);
+    ask(&given_up, Method::Delete);
     assert!(rig.cursor.is_empty());
     assert_eq!(rig.keeper.deadline(), None);
     // Given up while it was being made: what comes is deleted.

@@ -18,6 +18,8 @@ pub(super) enum Phase {
     Renewing(Token),
     /// There, but made with other settings.
     Unfit,
+    /// Without one on purpose, until something happens.
+    Resting,
     /// Being deleted, for a new one.
     Clearing(Token),
 }
@@ -91,7 +93,7 @@ impl Sub {
             Phase::Missing { at } => Some(*at).filter(|_| listed),
             Phase::Unfit => Some(self.since).filter(|_| listed),
             Phase::Held { renew } => Some(expires.map_or(*renew, |expires| expires.min(*renew))),
-            Phase::Creating { .. } | Phase::Renewing(_) | Phase::Clearing(_) => None,
+            Phase::Creating { .. } | Phase::Renewing(_) | Phase::Clearing(_) | Phase::Resting => None,
         };
         let silence = self.entry.deliveries.suspicious_at().filter(|_| self.entry.held.is_some());
         phase.into_iter().chain(silence).chain(self.piece_due()).min()

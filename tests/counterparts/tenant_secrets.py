@@ -1,0 +1,63 @@
+"""Secrets and certificates of a running recorder: new ones are taken up, ends are told of in time, unusable ones change nothing."""
+
+import time
+
+from tenant import SECRET
+from tenant_answer import accepted, finish
+from tenant_keys import client_certificate
+from tenant_run import settings
+from tenant_subscriptions import ALL, subscribed
+
+
+@settings(keys=ALL)
+def a_new_secret_needs_no_restart(run):
+    """The old secret has ended; the administrator writes the new one into the file, and that is all."""
+    run.file("secret", b"the old one\n")
+    run.start(ready=False)
+    run.until_listening()
+    run.tenant.wait_request("POST", ".*/token", origin="login")
+    run.equal(run.ready(), 503, "not ready without a token")
+    run.file("secret", (SECRET + "\n").encode())
+    run.until_ready(40)
+    subscribed(run)
+    run.check("new credentials are in use" in run.log(), "the log says so")
+    run.stop()
+    run.archive()
+
+
+def an_unusable_secret_changes_nothing(run):
+    run.start()
+    call = accepted(run)
+    run.file("secret", b"")
+    end = time.monotonic() + 30
+    while "the credentials at hand stay in use" not in run.log():
+        run.check(time.monotonic() < end, "the log says what is wrong with the file")
+        if run.found:
+            return
+        time.sleep(0.1)
+    run.equal(run.ready(), 200, "still ready")
+    finish(run, call)
+
+
+@settings(certificate=True)
+def a_new_certificate_needs_no_restart_and_its_end_is_told(run):
+    """What ends within 30 days is told at the start and when it is taken up, without anybody running `check`."""
+    run.file("client.pem", client_certificate(10)[0])
+    run.start()
+    end = time.monotonic() + 20
+    while "the certificate of certificate_file ends on" not in run.log():
+        run.check(time.monotonic() < end, f"it is told at the start: {run.log()[-400:]}")
+        if run.found:
+            return
+        time.sleep(0.1)
+    run.file("client.pem", client_certificate()[0])
+    end = time.monotonic() + 30
+    while "new credentials are in use" not in run.log() and time.monotonic() < end:
+        time.sleep(0.1)
+    run.check("new credentials are in use" in run.log(), "the new one is taken up")
+    run.equal(run.log().count("the certificate of certificate_file ends on"), 1, "which is not complained about")
+    run.stop()
+    run.archive()
+
+
+SCENARIOS = (a_new_secret_needs_no_restart, an_unusable_secret_changes_nothing, a_new_certificate_needs_no_restart_and_its_end_is_told)
