@@ -87,6 +87,8 @@ def one_call_from_offer_to_end(run):
     run.equal(received["actor"]["id"], pid(ALICE), "actor = caller")
     run.equal(received["actor"].get("name"), ALICE[1], "the caller's name")
     run.equal(invited(events), ["received", "accepted"], "received, then accepted")
+    latency = of(events, "invitation.accepted")[0].get("detail", {}).get("latency_ms")
+    run.check(type(latency) is int and 0 <= latency <= 5000, f"how long the answer took, in ms: {latency!r}")
     kinds = [e["kind"] for e in events if e["kind"].split(".")[0] in ("conversation", "recording")]
     run.equal([kinds[0], kinds.count("conversation.started"), kinds.count("conversation.ended"), kinds.count("recording.started")], ["conversation.started", 1, 1, 1], f"once each {kinds}")
     run.equal(len({e.get("conversation") for e in events}), 1, "one conversation")

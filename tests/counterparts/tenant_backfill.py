@@ -6,13 +6,14 @@ import time
 from tenant import error
 from tenant_answer import accepted
 from tenant_calls import MEETING
-from tenant_messages import done, listening
+from tenant_messages import OTHER, done, listening
 from tenant_run import ago, of, settings, texts
 from tenant_send import ALICE, BOB
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
-from tenant_wire import Reply
+from tenant_wire import Reply, match
 
 ONE = {"chat_scopes": [f"/chats/{GROUP}/messages"]}
+TWO = {"chat_scopes": [f"/chats/{GROUP}/messages", f"/chats/{OTHER}/messages"], "reconcile_seconds": 3}
 LISTS = ".*/messages"
 
 
@@ -259,6 +260,58 @@ def federated_during_the_call_only(run):
     run.equal(texts(events), ["readable"], "what was read stays")
 
 
+@settings(keys=TWO)
+def a_licence_is_missing(run):
+    """402 whenever one known chat is read: one gap from the last good reading on; what is told is taken, the other chat is read, and when the licence is there so is the rest."""
+    chat, other = history(run, 3), group(run, OTHER)
+    run.start()
+    subscribed(run, 2)
+    run.until("the history", lambda e: len(texts(e)) == 3)
+    said(run, chat, "told")
+    said(run, other, "told elsewhere")
+    run.until("both", lambda e: len(texts(e)) == 5)
+    unheard = run.tenant.chats.say(chat, BOB, "unheard")
+    run.tenant.before = lambda seen: error(402, "PaymentRequired") if seen.method == "GET" and match(f"/v1.0/chats/{GROUP}/messages", seen.path) else None
+    run.tenant.chats.say(other, BOB, "unheard elsewhere")
+    run.until("the gap", lambda e: of(e, "capture.gap"), 30)
+    run.tenant.wait("more refusals", lambda: len([s for s in run.tenant.requests("GET", f"/v1.0/chats/{GROUP}/messages") if s.status == 402]) >= 3, 40)
+    said(run, chat, "told all the same")
+    run.until("the others", lambda e: {"unheard elsewhere", "told all the same"} <= set(texts(e)), 30)
+    run.tenant.before = None
+    run.until("what was unheard", lambda e: "unheard" in texts(e), 30)
+    events, rows = done(run)
+    where = {e["message"]["text"]: e["conversation"] for e in of(events, "message.sent")}
+    gaps = of(events, "capture.gap")
+    run.equal([(e.get("conversation"), "402" in e["gap"]["cause"]) for e in gaps], [(where["told"], True)], "one gap, in the conversation concerned, that says 402")
+    run.check(gaps[0]["gap"]["from"] <= unheard["createdDateTime"] <= gaps[0]["gap"]["to"], f"it covers what was unheard: {gaps[0]['gap']}")
+    run.equal({r["id"]: r["coverage"] for r in rows}, {where["told"]: "incomplete", where["told elsewhere"]: "complete"}, "the list says so")
+    run.equal(len(texts(events)), 8, "each message once")
+
+
+@settings(keys=TWO)
+def a_licence_to_subscribe_is_missing(run):
+    """402 to POST /subscriptions: on record by resource, a gap where a conversation is concerned; it is read all the same, and nobody hammers."""
+    chat, other = group(run), group(run, OTHER)
+    run.tenant.chats.say(chat, BOB, "said before")
+    refused = lambda s: s.method == "POST" and s.path == "/v1.0/subscriptions" and GROUP in s.body["resource"]
+    run.tenant.before = lambda seen: error(402, "PaymentRequired") if refused(seen) else None
+    run.start()
+    subscribed(run)
+    said(run, other, "told elsewhere")
+    run.until("what can be had", lambda e: {"said before", "told elsewhere"} <= set(texts(e)))
+    run.tenant.chats.say(chat, ALICE, "told to nobody")
+    run.until("what nobody told", lambda e: "told to nobody" in texts(e), 30)
+    events, rows = done(run)
+    where = {e["message"]["text"]: e["conversation"] for e in of(events, "message.sent")}
+    on_record = [e["detail"] for e in of(events, "platform.event") if e.get("detail", {}).get("what") == "refused"]
+    run.equal([d["resource"] for d in on_record], [f"/chats/{GROUP}/messages"], "the refusal is on record, once")
+    run.check(all("402" in d["recorder"] for d in on_record), f"and why: {on_record}")
+    run.equal([(e.get("conversation"), "402" in e["gap"]["cause"]) for e in of(events, "capture.gap")], [(where["said before"], True)], "one gap, in the conversation concerned, that says 402")
+    run.equal({r["id"]: r["coverage"] for r in rows}, {where["said before"]: "incomplete", where["told elsewhere"]: "complete"}, "the list says so")
+    run.equal(len([s for s in run.tenant.requests("POST") if refused(s)]), 1, "asked once")
+
+
 SCENARIOS = (a_chat_is_read_from_its_beginning, one_chat_is_not_asked_too_often, an_empty_page_with_a_next_link, the_list_shifts_while_it_is_paged, after_a_restart_only_from_the_checkpoint, killed_during_the_backfill,
              reconciliation_finds_what_was_never_told, reconciliation_of_a_chat_known_from_a_notification, polled_after_the_call, throttled_while_reading, calls_come_before_backfill,
-             a_foreign_next_link_is_not_followed, tokens_end_in_mid_backfill, redirects_carry_no_token, federated_during_the_call_only)
+             a_foreign_next_link_is_not_followed, tokens_end_in_mid_backfill, redirects_carry_no_token, federated_during_the_call_only, a_licence_is_missing,
+             a_licence_to_subscribe_is_missing)

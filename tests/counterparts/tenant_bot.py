@@ -9,7 +9,7 @@ from tenant_messages import done, versions
 from tenant_run import NOTICE, fixture, of, settings, texts
 from tenant_send import ALICE, BOB, CAROL, pid
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
-from tenant_wire import Reply
+from tenant_wire import Reply, post
 
 BOT = {"id": "28:" + CLIENT, "name": "Recorder"}
 
@@ -237,17 +237,35 @@ def unexpected_activities_are_answered_and_kept(run):
 
 
 def activities_that_are_malformed(run):
+    """Each is answered; what is taken is kept as it came, and makes nobody a member, invites nobody and disturbs nothing. What is no activity at all is refused."""
     run.start()
-    for activity in ({}, {"type": None}, {"type": "message"}, {"type": "message", "conversation": None}, {"type": "message", "from": 7, "conversation": {"id": 3}}, {"type": "conversationUpdate", "membersAdded": [None, {}]}):
-        whole = {"channelId": "msteams", "serviceUrl": run.service.service_url, **activity}
-        answer = run.service.send(whole)
+    here = {"id": "19:elsewhere@thread.v2"}
+    odd = [{}, {"type": None}, {"type": ["message"]}, {"type": "message"}, {"type": "message", "conversation": None}, {"type": "message", "from": 7, "conversation": {"id": 3}, "text": {}},
+           {"type": "conversationUpdate", "membersAdded": {"id": "28:x"}, "conversation": here}, {"type": "messageUpdate", "id": None, "conversation": here}, {"type": "messageDelete", "id": [], "conversation": here},
+           {"type": "event", "name": 3, "value": "x", "conversation": here}, {"type": "installationUpdate", "action": {}},
+           {"type": "event", "name": "application/vnd.microsoft.meetingParticipantJoin", "value": {"members": [None, {"user": None}]}, "conversation": here}]
+    taken = []
+    for n, activity in enumerate(odd):
+        answer = run.service.send({"channelId": "msteams", "serviceUrl": run.service.service_url, "id": f"odd-{n}", "marker": f"marker-{n}.", **activity})
         run.check(answer.status in (200, 202, 400), f"{activity}: {answer.status}")
+        taken += [n] if answer.status != 400 else []
+    for raw in (b"[]", b"null", b"7", b'"x"', b"[{}]", b"{", b"", b"\xff\xfe"):
+        answer = post(run.callback_url + "/api/messages", raw, {"Authorization": f"Bearer {run.service.bot_token()}"})
+        run.check(answer.status in (400, 401, 403), f"{raw}: {answer.status}")
     group(run)
     install(run)
     noticed(run)
     subscribed(run)  # a listener that is stopped while the tenant checks its addresses would be refused
-    run.stop()
-    run.archive()
+    run.until("the notice", lambda e: of(e, "notice.sent"))
+    take(run, run.service.activity("message", GROUP, BOB, text="after all that"))
+    run.until("the next message", lambda e: "after all that" in texts(e))
+    events, _ = done(run)
+    told = {n: [e["kind"] for e in events if f"marker-{n}." in json.dumps(e.get("detail"))] for n in taken}
+    run.equal([n for n in taken if len(told[n]) != 1], [], "each that was taken is kept, once")
+    run.check({k for kinds in told.values() for k in kinds} <= {"platform.event", "message.sent"}, f"as nothing that it is not: {told}")
+    run.equal((invited(events), of(events, "participant.joined", "participant.left", "message.edited", "message.deleted", "capture.gap")), (["received", "accepted"], []), "nobody came or went, nobody else invited us")
+    run.equal([t for t in texts(events) if t], ["after all that"], "and nobody said a word")
+    run.check("panicked" not in run.log(), "nothing panicked")
 
 
 def installed_again_after_a_restart(run):

@@ -454,6 +454,28 @@ def keeps_the_call_alive(run):
     run.equal(run.archive()[1][0]["state"], "ended", "ended")
 
 
+@settings(keys={"keep_alive_seconds": 2})
+def keeping_alive_fails(run):
+    """503 again and again: on record in the call's conversation; the call goes on, and keepAlive does when it can."""
+    run.start()
+    call = accepted(run)
+    tried = lambda status: [s for s in run.tenant.requests("POST", f".*/calls/{call.id}/keepAlive") if s.status == status]
+    run.tenant.before = lambda seen: error(503, "ServiceUnavailable", {"Retry-After": "0.1"}) if seen.path.endswith("/keepAlive") else None
+    failures = lambda events: [e for e in of(events, "platform.event") if str(e.get("detail", {}).get("recorder")).startswith("keepAlive failed")]
+    run.until("the failure", failures, 30)
+    run.check(len(tried(503)) >= 2, "tried more than once")
+    run.tenant.before = None
+    good = len(tried(200))
+    run.tenant.wait("a keepAlive", lambda: len(tried(200)) > good, 20)
+    call.roster(person("p1", ALICE))
+    events = run.until("the roster", lambda e: of(e, "participant.joined"))
+    run.equal(of(events, "conversation.ended"), [], "the call goes on")
+    events, rows = finish(run, call)
+    run.equal({e.get("conversation") for e in failures(events)}, {rows[0]["id"]}, "in the conversation of the call")
+    run.check(all("503" in e["detail"]["recorder"] for e in failures(events)), f"and why: {failures(events)}")
+    run.equal([len(of(events, k)) for k in ("conversation.started", "recording.started", "recording.failed", "conversation.ended")], [1, 1, 0, 1], "nothing else came of it")
+
+
 @settings(keys={"hang_up_after_seconds": 2})
 def hangs_up_after_the_last_human(run):
     run.start()
@@ -567,5 +589,5 @@ def a_5xx_of_graph_is_tried_again(run):
 SCENARIOS = (established_before_establishing, everything_twice, terminating_after_terminated, on_hold_and_transferring_is_not_an_end, ways_to_end, the_documents_samples, an_orphan_is_asked_for,
              several_items_in_one_body, finished_operations_and_tones_end_nothing, legacy_bodies_are_not_in_graph_form, policy_recording_keeps_its_bot_data, joining_is_answered_in_the_response,
              joining_is_refused_by_policy, two_legs_of_one_call, two_legs_tell_the_same, other_chains_are_other_conversations, two_meetings_in_one_chat, status_by_operation, status_without_an_operation, status_fails, status_fails_at_once, status_is_refused,
-             nothing_is_recorded_as_recorded_before_the_platform_confirms, status_is_not_reported, sharing_in_both_forms, keeps_the_call_alive, hangs_up_after_the_last_human, does_not_hang_up_on_anybody,
+             nothing_is_recorded_as_recorded_before_the_platform_confirms, status_is_not_reported, sharing_in_both_forms, keeps_the_call_alive, keeping_alive_fails, hangs_up_after_the_last_human, does_not_hang_up_on_anybody,
              killed_in_mid_call, ended_while_the_recorder_was_down, leaving_is_refused, recording_stops_when_the_call_does, a_5xx_of_graph_is_tried_again)

@@ -100,6 +100,7 @@ def one_body_with_many_items(run):
     run.until("all", lambda e: len(texts(e)) == 40)
     events, _ = done(run)
     run.equal(texts(events), [f"text {n}" for n in range(40)], "in order, once")
+    run.equal([e["kind"] for e in of(events, "conversation.started", "message.sent")], ["conversation.started"] + ["message.sent"] * 40, "started once, before the first of them")
 
 
 @settings(keys=ALL)
@@ -113,6 +114,9 @@ def ids_repeat_across_chats(run):
     run.until("both", lambda e: len(texts(e)) == 2)
     events, rows = done(run)
     run.equal((sorted(texts(events)), len(rows)), (["here", "there"], 2), "two messages in two conversations")
+    for row in rows:
+        mine = [e["kind"] for e in events if e.get("conversation") == row["id"]]
+        run.equal([k for k in mine if k in ("conversation.started", "message.sent")], ["conversation.started", "message.sent"], "a chat that only a subscription names starts once, before its first message")
 
 
 @settings(keys=ALL)
@@ -232,6 +236,9 @@ def files_quotes_cards_and_mentions(run):
     run.equal(sent.get("in_reply_to"), quoted["id"], "in_reply_to the quoted message")
     files = [a for a in sent.get("attachments", []) if a.get("name") == "Budget.docx"]
     run.equal([(a.get("url"), a.get("sha256")) for a in files], [("https://contoso.sharepoint.com/sites/x/Budget.docx", None)], "the file is a placeholder")
+    kept = {a["id"]: a for a in of(events, "message.sent")[1]["detail"]["attachments"]}
+    run.equal([(kept[k]["contentType"], json.loads(kept[k]["content"])) for k in ("c1", "q1")],
+              [("application/vnd.microsoft.card.adaptive", json.loads(card)), ("messageReference", json.loads(reference))], "the JSON of card and quote is kept whole")
     for word in ("I agree", "Zebrastreifen"):
         run.check(word in sent["text"] or word in json.dumps(sent, ensure_ascii=False), f"{word} is readable")
 
