@@ -200,7 +200,7 @@ class Tenant:
             return Reply(404, {"error": {"code": "NotFound", "message": "no such thing"}})
         with self.cv:
             self.posted.append((found.group(1), seen.body))
-        return Reply(201, {"id": str(int(time.time() * 1000))})
+        return Reply(201, {"id": str(self.chats.now())})
 
     # ---- Graph
 

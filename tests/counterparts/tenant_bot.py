@@ -243,7 +243,9 @@ def activities_that_are_malformed(run):
     odd = [{}, {"type": None}, {"type": ["message"]}, {"type": "message"}, {"type": "message", "conversation": None}, {"type": "message", "from": 7, "conversation": {"id": 3}, "text": {}},
            {"type": "conversationUpdate", "membersAdded": {"id": "28:x"}, "conversation": here}, {"type": "messageUpdate", "id": None, "conversation": here}, {"type": "messageDelete", "id": [], "conversation": here},
            {"type": "event", "name": 3, "value": "x", "conversation": here}, {"type": "installationUpdate", "action": {}},
-           {"type": "event", "name": "application/vnd.microsoft.meetingParticipantJoin", "value": {"members": [None, {"user": None}]}, "conversation": here}]
+           {"type": "event", "name": "application/vnd.microsoft.meetingParticipantJoin", "value": {"members": [None, {"user": None}]}, "conversation": here},
+           {"type": "conversationUpdate", "membersAdded": [None, {}], "conversation": here}, {"type": "messageReaction", "replyToId": "1", "reactionsAdded": [{"type": 7}], "conversation": here},
+           {"type": "installationUpdate", "action": "add"}, {"type": "event", "name": "x", "id": None, "conversation": here}, {"type": "event", "name": "x", "id": None, "conversation": here}]
     taken = []
     for n, activity in enumerate(odd):
         answer = run.service.send({"channelId": "msteams", "serviceUrl": run.service.service_url, "id": f"odd-{n}", "marker": f"marker-{n}.", **activity})

@@ -71,6 +71,23 @@ def every_kind_of_scope(run):
     run.equal(sorted(texts(run.archive()[0])), ["in the channel", "in three subscriptions at once"], "each once")
 
 
+@settings(keys={"chat_scopes": ["/teams/getAllMessages"], "reconcile_seconds": 3})
+def every_channel_of_the_tenant(run):
+    """One subscription; a channel of which something was heard is read from then on, too."""
+    team = "fbe2bf47-16c8-47cf-b4a5-4b9b187c508b"
+    one, other = (run.tenant.chats.add(f"19:{n}@thread.tacv2", "channel", team=team) for n in ("4a95", "4a96"))
+    run.start()
+    run.equal(subscribed(run)[0].body["resource"].lstrip("/"), "teams/getAllMessages?model=A", "one for all")
+    said(run, one, "in one")
+    said(run, other, "in the other")
+    run.until("both", lambda e: sorted(texts(e)) == ["in one", "in the other"])
+    run.tenant.chats.say(one, BOB, "never told")
+    run.until("what was never told", lambda e: "never told" in texts(e), 30)
+    run.stop()
+    events, rows = run.archive()
+    run.equal((len(texts(events)), len(rows)), (3, 2), "each once, two conversations")
+
+
 @settings(keys=dict(ALL, model="B"))
 def the_model_is_configurable(run):
     group(run)
@@ -476,6 +493,6 @@ def the_handshake_comes_before_readiness(run):
     run.archive()
 
 
-SCENARIOS = (every_kind_of_scope, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed, the_life_of_a_subscription_is_on_record, the_evaluation_model_stops_without_an_error,
+SCENARIOS = (every_kind_of_scope, every_channel_of_the_tenant, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed, the_life_of_a_subscription_is_on_record, the_evaluation_model_stops_without_an_error,
              missed_notifications, adopted_at_a_restart, lapsed_while_the_recorder_was_down, strays_are_deleted, keys_are_rotated_by_command, notified_before_the_subscription_is_known, many_subscriptions_in_pages, a_conflicting_subscription, from_a_call_to_its_chat, a_chat_that_only_the_call_itself_names, call_chats_are_left_alone,
              a_federated_chat_refuses, a_chat_that_does_not_exist, subscribing_is_throttled, the_handshake_comes_before_readiness)

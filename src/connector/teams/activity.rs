@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::connector::teams::fact::Fact;
 use crate::connector::teams::identity;
 use crate::connector::teams::look::{at, bare, id, list, text, time};
+use crate::connector::teams::member::digest;
 use crate::connector::teams::moment;
 use crate::model::{Content, Kind, Message, Participant, Person, Timestamp};
 
@@ -82,6 +83,9 @@ pub struct Activity {
     pub team: Option<String>,
     /// The platform's clock.
     pub time: Option<Timestamp>,
+    /// For dedupe keys: the time in milliseconds, and where id or time are missing a digest of the whole, so that two of
+    /// those are never taken for one.
+    pub stamp: String,
     /// `channelData.meeting.id`.
     pub meeting: Option<String>,
     /// Join URL of a meeting that began or ended.
@@ -90,8 +94,8 @@ pub struct Activity {
     pub facts: Vec<Fact>,
 }
 
-/// Reads an activity. `tenant` is where people count to when nothing in the activity says.
-pub fn read(json: &Value, tenant: &str) -> Activity {
+/// Reads an activity. `tenant` is where people count to when nothing in the activity says; `client_id` is our application.
+pub fn read(json: &Value, tenant: &str, client_id: &str) -> Activity {
     let nothing = Value::Null;
     let member = |key: &str| at(json, key).unwrap_or(&nothing);
     let (conversation, channel_data) = (member("conversation"), member("channelData"));
@@ -114,37 +118,52 @@ pub fn read(json: &Value, tenant: &str) -> Activity {
         from: account(member("from"), &tenant),
         bot: id(member("recipient"), "id"),
         team: at(channel_data, "team").and_then(|team| id(team, "aadGroupId")),
+        stamp: stamp(json),
         time: time(json, "timestamp"),
         meeting: at(channel_data, "meeting").and_then(|meeting| id(meeting, "id")).or_else(|| id(value, "Id")),
         join_url: text(value, "JoinUrl").map(str::to_owned),
         facts: Vec::new(),
         tenant,
     };
-    activity.what = what(json, &activity);
+    activity.what = what(json, &activity, client_id);
     let facts = facts(json, &mut activity);
     activity.facts = facts;
     activity
 }
 
-fn what(json: &Value, activity: &Activity) -> What {
+fn stamp(json: &Value) -> String {
+    match (time(json, "timestamp"), id(json, "id")) {
+        (Some(time), Some(_)) => time.millis().to_string(),
+        (time, _) => format!("{}|{}", time.map_or(0, Timestamp::millis), digest(&json.to_string())),
+    }
+}
+
+/// Whether an account is our application.
+fn is_ours(account: &Value, activity: &Activity, client_id: &str) -> bool {
+    let Some(id) = id(account, "id") else { return false };
+    activity.bot.as_ref() == Some(&id) || id.strip_prefix("28:").is_some_and(|app| app.eq_ignore_ascii_case(client_id))
+}
+
+fn what(json: &Value, activity: &Activity, client_id: &str) -> What {
     let lower = |key: &str| text(json, key).unwrap_or_default().trim().to_ascii_lowercase();
     let event =
         at(json, "channelData").and_then(|data| text(data, "eventType")).unwrap_or_default().to_ascii_lowercase();
-    let has_bot =
-        |key: &str| list(json, key).iter().any(|who| id(who, "id").is_some() && id(who, "id") == activity.bot);
+    let has_bot = |key: &str| list(json, key).iter().any(|who| is_ours(who, activity, client_id));
+    // Into what was it put? Without that there is nothing to follow.
+    let somewhere = !activity.thread.is_empty();
     match lower("type").as_str() {
         "message" => What::Message,
         "messageupdate" if event == "undeletemessage" => What::Undeleted,
         "messageupdate" => What::Edited,
         "messagedelete" => What::Deleted,
         "messagereaction" => What::Reaction,
-        "installationupdate" => match lower("action").as_str() {
+        "installationupdate" if somewhere => match lower("action").as_str() {
             "add" => What::Installed,
             "remove" => What::Removed,
             _ => What::Other,
         },
-        "conversationupdate" if has_bot("membersAdded") => What::Installed,
-        "conversationupdate" if has_bot("membersRemoved") => What::Removed,
+        "conversationupdate" if somewhere && has_bot("membersAdded") => What::Installed,
+        "conversationupdate" if somewhere && has_bot("membersRemoved") => What::Removed,
         "conversationupdate" if !list(json, "membersAdded").is_empty() || !list(json, "membersRemoved").is_empty() => {
             What::Members
         }
@@ -178,7 +197,7 @@ fn account(account: &Value, tenant: &str) -> Option<Person> {
 
 fn facts(json: &Value, activity: &mut Activity) -> Vec<Fact> {
     let thread = activity.thread.clone();
-    let ms = activity.time.map_or(0, Timestamp::millis);
+    let ms = activity.stamp.clone();
     let own = activity.message.clone().unwrap_or_default();
     let fact = |kind: Kind, dedupe: String, content: Content| Fact {
         kind,
@@ -190,7 +209,7 @@ fn facts(json: &Value, activity: &mut Activity) -> Vec<Fact> {
     match activity.what {
         What::Message | What::Edited | What::Undeleted if !own.is_empty() => {
             let message = said::message(json, &own, activity.root.as_deref(), &activity.tenant);
-            let sent = moment::from_id(&own).map_or(ms, Timestamp::millis);
+            let sent = moment::from_id(&own).map_or(ms.clone(), |at| at.millis().to_string());
             let mut detail = said::detail(json);
             let (kind, dedupe) = match activity.what {
                 What::Message => (Kind::MessageSent, format!("message|{thread}|{own}|{sent}")),
@@ -226,7 +245,7 @@ fn facts(json: &Value, activity: &mut Activity) -> Vec<Fact> {
                 }
             }
             activity.message = Some(about).filter(|about| !about.is_empty());
-            facts
+            if facts.is_empty() { vec![platform(json, activity, &own)] } else { facts }
         }
         What::Installed => {
             let content = Content {
@@ -246,7 +265,7 @@ fn facts(json: &Value, activity: &mut Activity) -> Vec<Fact> {
                     facts.push(fact(kind, dedupe, Content { participant, ..Content::default() }));
                 }
             }
-            facts
+            if facts.is_empty() { vec![platform(json, activity, &own)] } else { facts }
         }
         What::MeetingJoined | What::MeetingLeft => {
             let joined = activity.what == What::MeetingJoined;
@@ -276,7 +295,7 @@ fn platform(json: &Value, activity: &Activity, own: &str) -> Fact {
     let kind = text(json, "type").unwrap_or("activity");
     let event = at(json, "channelData").and_then(|data| text(data, "eventType"));
     let name = event.or_else(|| text(json, "name")).or_else(|| text(json, "action")).unwrap_or_default();
-    let ms = activity.time.map_or(0, Timestamp::millis);
+    let ms = &activity.stamp;
     let value = at(json, "value").unwrap_or(&Value::Null);
     let starts = ["StartTime", "EndTime"].iter().find_map(|key| time(value, key));
     let words = said::in_words(json, activity.what, name);

@@ -163,7 +163,8 @@ impl Planner {
             }
             Input::Follow { target, since } => {
                 if !self.targets.contains_key(&target) {
-                    self.targets.insert(target.clone(), Standing::new(Record::from(since)));
+                    let record = Record { followed: Some(now.millis()), ..Record::from(since) };
+                    self.targets.insert(target.clone(), Standing::new(record));
                     self.store(&target);
                     self.due(&target, Reason::New);
                 }
@@ -193,9 +194,14 @@ impl Planner {
         self.agenda.first().map(|(at, _)| *at)
     }
 
-    /// What is followed, and until when each has been read.
-    pub fn followed(&self) -> impl Iterator<Item = (&Target, Option<Timestamp>)> {
-        self.targets.iter().map(|(target, standing)| (target, standing.record.checkpoint()))
+    /// Whether this is followed.
+    pub fn follows(&self, target: &Target) -> bool {
+        self.targets.contains_key(target)
+    }
+
+    /// Until when everything of a target is known to have been read; of what never was, when it was first followed.
+    pub fn good_until(&self, target: &Target) -> Option<Timestamp> {
+        self.targets.get(target)?.record.good_until()
     }
 
     fn meant(&self, resource: &str) -> Vec<Target> {
@@ -255,6 +261,7 @@ impl Planner {
                 let record = &mut standing.record;
                 record.checkpoint = record.checkpoint.max(done.checkpoint.map(Timestamp::millis));
                 record.reconciled = Some(polled);
+                record.read = Some(polled);
                 record.polls.retain(|poll| *poll > polled);
                 standing.failures = 0;
                 standing.retry = None;

@@ -76,7 +76,7 @@ fn digest(kind: &str, json: &Value) -> Option<String> {
         "chat.response.list" | "chat.response.delta" | "chat.response.export" => messages(&page()),
         kind if kind.starts_with("chat.system.") => messages(&[json]),
         kind if kind.starts_with("bot.") => {
-            let read = activity::read(json, TENANT);
+            let read = activity::read(json, TENANT, "");
             format!("{:?} {} {}", read.what, read.thread, facts(&read.facts))
         }
         "changeNotification.decrypted.meetingCall" => {

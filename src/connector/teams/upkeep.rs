@@ -3,7 +3,7 @@
 //! One task around three machines: the [`Keeper`] of subscriptions, the [`Planner`] of readings, and a [`Backfill`] for each
 //! reading. Requests and stored pages come back to it as lines.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +28,9 @@ const SEED: &str = "seed";
 
 /// With more subscriptions than this, those of quiet chats are let go: half of what an organisation may have.
 const CROWDED: usize = 5_000;
+
+/// What goes on not being readable is told so often.
+const PIECE: Duration = Duration::from_secs(24 * 3600);
 
 /// What is asked of the task.
 #[derive(Debug)]
@@ -147,8 +150,8 @@ pub(super) struct Housekeeping {
     first: Vec<subscription::Action>,
     /// Targets of which something was heard and nothing read yet.
     heard: HashSet<Target>,
-    /// Targets whose gap is told, until they can be read.
-    broken: HashSet<Target>,
+    /// Targets that cannot be read, with the time until which that is told.
+    broken: HashMap<Target, Timestamp>,
     cursor: Vec<(String, Vec<u8>)>,
 }
 
@@ -200,7 +203,7 @@ impl Housekeeping {
             gaps: Vec::new(),
             first,
             heard: HashSet::new(),
-            broken: HashSet::new(),
+            broken: HashMap::new(),
             cursor: cursor.to_vec(),
             desk,
         }
@@ -273,7 +276,7 @@ impl Housekeeping {
             Line::Heard(target) => {
                 let now = self.desk.now();
                 self.keep(subscription::Input::Active(target.resource()));
-                if !self.planner.followed().any(|(known, _)| *known == target) {
+                if !self.planner.follows(&target) {
                     self.heard.insert(target.clone());
                     self.plan(plan::Input::Follow { target, since: Some(now) });
                 }
@@ -423,14 +426,17 @@ impl Housekeeping {
         }
     }
 
-    /// A gap for what could not be read, once until it can.
+    /// A gap for what could not be read: at once, then for each further day until it can.
     fn unread(&mut self, target: &Target, cause: String, now: Timestamp) {
-        tracing::warn!(connector.name = self.desk.name(), "{}: {cause}", self.desk.name());
-        if self.broken.insert(target.clone()) {
-            let known = self.planner.followed().find(|(known, _)| *known == target);
-            let from = known.and_then(|(_, checkpoint)| checkpoint).unwrap_or(now);
-            self.gap(&target.resource(), from.min(now), now, cause);
+        let resource = target.resource();
+        tracing::warn!(connector.name = self.desk.name(), "{}: {resource}: {cause}", self.desk.name());
+        let told = self.broken.get(target).copied();
+        if told.is_some_and(|until| now.since(until) < PIECE) {
+            return;
         }
+        self.broken.insert(target.clone(), now);
+        let from = told.or_else(|| self.planner.good_until(target)).unwrap_or(now);
+        self.gap(&resource, from.min(now), now, cause);
     }
 
     async fn store(&mut self) -> Result<(), SinkError> {

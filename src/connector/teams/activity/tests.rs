@@ -22,6 +22,50 @@ fn activity(with: Value) -> Value {
     activity
 }
 
+/// With our application's id.
+fn read(json: &Value, tenant: &str) -> Activity {
+    super::read(json, tenant, "608CACFD")
+}
+
+#[test]
+fn what_lacks_an_id_or_a_time_is_told_apart_by_all_it_says() {
+    let odd = |with: Value| {
+        let mut odd = activity(with);
+        odd["id"] = Value::Null;
+        odd["timestamp"] = Value::Null;
+        let mut read = read(&odd, TENANT);
+        read.facts.remove(0)
+    };
+    let one = odd(json!({"type": "event", "name": "x", "value": 1}));
+    assert_eq!(one.dedupe, odd(json!({"type": "event", "name": "x", "value": 1})).dedupe, "the same again");
+    assert_ne!(one.dedupe, odd(json!({"type": "event", "name": "x", "value": 2})).dedupe);
+    let edit = |text: &str| {
+        let mut edit = activity(json!({"type": "messageUpdate", "text": text}));
+        edit["timestamp"] = Value::Null;
+        read(&edit, TENANT).facts.remove(0).dedupe
+    };
+    assert_ne!(edit("one"), edit("two"), "two edits of a message");
+}
+
+#[test]
+fn what_cannot_be_read_is_kept_as_it_is() {
+    for odd in [
+        json!({"type": "conversationUpdate", "membersAdded": [null, {}]}),
+        json!({"type": "messageReaction", "replyToId": "1", "reactionsAdded": [{"type": 7}]}),
+        json!({"type": "installationUpdate", "action": "add", "conversation": {}}),
+    ] {
+        let said = read(&activity(odd.clone()), TENANT);
+        assert_eq!(said.facts.iter().map(|fact| fact.kind).collect::<Vec<_>>(), [Kind::PlatformEvent], "{odd}");
+        assert_ne!(said.what, What::Installed);
+    }
+}
+
+#[test]
+fn we_are_known_by_our_application_where_the_recipient_is_not_told() {
+    let added = json!({"type": "conversationUpdate", "recipient": null, "membersAdded": [{"id": "28:608cacfd"}]});
+    assert_eq!(read(&activity(added), TENANT).what, What::Installed);
+}
+
 #[test]
 fn a_message_has_the_key_of_its_first_version_from_graph() {
     let said = read(

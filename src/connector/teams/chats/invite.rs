@@ -15,11 +15,6 @@ use crate::connector::teams::moment;
 use crate::connector::teams::offer::Decision;
 use crate::model::{ConversationId, Kind, Message, Reason, Timestamp};
 
-/// When it was, in milliseconds: the identity of an activity that is no message.
-fn stamp(activity: &Activity) -> i64 {
-    activity.time.map_or(0, Timestamp::millis)
-}
-
 /// Whether somebody may put us into a chat: the rules of calls.
 fn decide(desk: &Desk, activity: &Activity) -> Decision {
     let person = activity.from.clone();
@@ -52,7 +47,7 @@ impl Lane {
             Form::Installed => self.installed(work, activity).await,
             Form::Removed => {
                 let thread = activity.thread.clone();
-                let mut fact = Fact::new(Kind::PlatformEvent, format!("removed|{thread}|{}", stamp(&activity)));
+                let mut fact = Fact::new(Kind::PlatformEvent, format!("removed|{thread}|{}", activity.stamp));
                 fact.content.actor = activity.from.clone();
                 fact.content.detail = Some(json!({"bot": "removed from the chat"}));
                 if let Some(room) = self.rooms.get_mut(&thread) {
@@ -93,7 +88,7 @@ impl Lane {
         let room = self.rooms.entry(thread.clone()).or_default();
         if std::mem::replace(&mut room.note.invited, true) {
             // Told twice: as an installation, and as a new member.
-            let mut fact = Fact::new(Kind::PlatformEvent, format!("installed|{thread}|{}|again", stamp(&activity)));
+            let mut fact = Fact::new(Kind::PlatformEvent, format!("installed|{thread}|{}|again", activity.stamp));
             fact.content.detail = Some(json!({"bot": "installed"}));
             return self.tell_in(&thread, work, vec![fact]).await;
         }
@@ -102,7 +97,7 @@ impl Lane {
         }
         let desk = std::sync::Arc::clone(&self.desk);
         let decision = decide(&desk, &activity);
-        let key = format!("installed|{thread}|{}", stamp(&activity));
+        let key = format!("installed|{thread}|{}", activity.stamp);
         let fact = |kind: Kind, part: &str| {
             let mut fact = Fact::new(kind, format!("{key}|{part}"));
             fact.content.actor = activity.from.clone();

@@ -107,7 +107,7 @@ pub(super) async fn open(desk: &Desk, stored: &StoredEnvelope) -> Opened {
         return Opened::NotOurs;
     }
     if request.contains("/api/messages") {
-        return Opened::Told(vec![of_activity(json, &desk.config.tenant_id)]);
+        return Opened::Told(vec![of_activity(json, desk)]);
     }
     notifications(desk, &json, envelope.received_at).await
 }
@@ -131,8 +131,8 @@ fn with_replies(mut json: Value) -> Vec<What> {
     messages
 }
 
-fn of_activity(json: Value, tenant: &str) -> What {
-    let activity = activity::read(&json, tenant);
+fn of_activity(json: Value, desk: &Desk) -> What {
+    let activity = activity::read(&json, &desk.config.tenant_id, &desk.config.client_id);
     match readable(&activity) {
         // The message itself is read from Graph, so that both witnesses give one event.
         Some((resource, change)) => {

@@ -43,7 +43,13 @@ pub(super) struct Record {
     /// The past before that does not matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<i64>,
-    /// When the last whole reading began.
+    /// When it was followed for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed: Option<i64>,
+    /// When the last reading began that came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<i64>,
+    /// When the last whole reading began, or was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconciled: Option<i64>,
     /// When it is to be read after a call's end.
@@ -65,6 +71,11 @@ impl Record {
 
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Until when everything is known to have been read; of what never was, when it was first followed.
+    pub fn good_until(&self) -> Option<Timestamp> {
+        self.checkpoint.max(self.read).or(self.followed).map(Timestamp::from_millis)
     }
 
     pub fn checkpoint(&self) -> Option<Timestamp> {
