@@ -1,9 +1,15 @@
 """What is done with the record afterwards: found, shown, exported in every format, copied, verified."""
 
+import contextlib
+import hashlib
+import json
 import os
 import re
+import sqlite3
+import time
 import urllib.request
 
+from tenant import seconds_of
 from tenant_answer import accepted
 from tenant_calls import MEETING
 from tenant_run import of, settings, texts
@@ -112,4 +118,35 @@ def listed_by_connector_and_person(run):
     run.archive()
 
 
-SCENARIOS = (found_by_every_word_of_the_language, shown_and_exported_in_every_format, copied_and_verified_while_serving, pages_of_the_viewer, listed_by_connector_and_person)
+def what_arrived_is_there_as_it_came(run):
+    """Byte for byte, with the headers that say more than the body, and when; a refused one left nothing."""
+    run.start()
+    call = run.service.call()
+    begun = time.time()
+    note = call.note(call.resource(), "created", resource=f"/app/calls/{call.id}")
+    body = json.dumps({"@odata.type": "#microsoft.graph.commsNotifications", "value": [note], "unknown": "日本  \u202e"}, indent=3).encode()
+    headers = {"X-Microsoft-Skype-Chain-ID": "05f2f70f-3a9c", "X-Microsoft-Skype-Message-ID": "a b", "Ms-Teams-Region": "emea", "X-Other": "not kept"}
+    call.begun = time.monotonic()
+    run.equal(run.service.calls(body, token="refused", headers=headers).status, 401, "a bad token is refused")
+    run.equal(run.service.calls(body, token=run.service.call_token(), headers=headers).status, 202, "a good one is taken")
+    call.until_answered()
+    call.establish()
+    run.until("the start", lambda e: of(e, "conversation.started"))
+    call.end()
+    run.until("the end", lambda e: of(e, "conversation.ended"))
+    run.stop()
+    events, _ = run.archive()
+    seq = str(of(events, "invitation.received")[0]["seq"])
+    raw = run.lines("raw", seq, "--json")[0]
+    run.equal((raw["body"].encode(), raw["sha256"]), (body, hashlib.sha256(body).hexdigest()), "the body")
+    run.equal(raw["request"].split(" ")[:2], ["POST", "/api/calls"], "the path")
+    for kept in ("x-microsoft-skype-chain-id=05f2f70f-3a9c", "x-microsoft-skype-message-id=a_b", "ms-teams-region=emea"):
+        run.check(kept in raw["request"], f"{kept} in {raw['request']}")
+    run.check("not kept" not in raw["request"] and "Bearer" not in json.dumps(raw), "and no more of them, above all no token")
+    run.check(begun - 1 < seconds_of(raw["received_at"]) < time.time() + 1, f"when it came: {raw['received_at']}")
+    with contextlib.closing(sqlite3.connect(run.path("archive", "archive.db"))) as db:
+        taken = db.execute("SELECT count(*) FROM envelope WHERE request LIKE 'POST /api/calls%chain-id%'").fetchone()[0]
+    run.equal(taken, 1, "what was refused is not stored")
+
+
+SCENARIOS = (what_arrived_is_there_as_it_came, found_by_every_word_of_the_language, shown_and_exported_in_every_format, copied_and_verified_while_serving, pages_of_the_viewer, listed_by_connector_and_person)

@@ -301,6 +301,9 @@ fn trap_12_the_result_of_recording_may_come_as_an_operation_in_any_case_and_orde
     assert_eq!(rig.data("deleted", "/operations/7", operation), ["recording.started"]);
     assert!(rig.reply("POST /updateRecordingStatus", 200, json!({"status": "running"})).is_empty());
     assert_eq!(rig.kinds(Kind::RecordingStarted), 1);
+    let started = rig.facts.iter().find(|fact| fact.kind == Kind::RecordingStarted).expect("started");
+    let detail = started.content.detail.as_ref().expect("detail");
+    assert_eq!(detail["asked_at"], Timestamp(rig.now - 3_000).to_string(), "when it was requested is on record, too");
 }
 
 #[test]
