@@ -111,7 +111,7 @@ fn the_sample_parses_and_its_commented_keys_are_known() {
     assert_eq!(ucwa(&config).trusted_hosts, ["*.fabrikam.com"]);
     assert!(ucwa(&config).ca_file.is_some());
     let ConnectorConfig::Teams(teams) = &config.connectors[1] else { panic!("the second is of kind teams") };
-    assert_eq!(teams.chat_scopes.len(), 4);
+    assert_eq!(teams.chat_scopes.len(), 5);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_connector_needs_six_keys_and_the_rest_has_the_defaults_of_the_contract() {
     let place = place("");
     let found = teams(&place).expect("config");
     assert_eq!((found.tenant_id.as_str(), found.client_id.as_str()), (TENANT, "22222222-2222-4222-8222-aaaaaaaaaaaa"));
-    assert!(matches!(&found.credential, Credential::Secret(secret) if secret.expose() == "geheim"));
+    assert!(matches!(&found.proof, Credential::Secret(secret) if secret.expose() == "geheim"));
     assert_eq!(found.endpoints, Endpoints::of(found.cloud, TENANT));
     assert_eq!(found.callback_url.as_str(), "https://recorder.contoso.com/");
     assert_eq!((found.listen.to_string().as_str(), &found.tls, &found.ca_pem), ("127.0.0.1:8443", &None, &None));
@@ -126,7 +126,7 @@ key_rotation = 5
     greffier.toml:20:24: `participant_capacity` in [[connector]] must be from 0 to 10000
     greffier.toml:21:22: `keep_alive_seconds` in [[connector]] must be from 1 to 2700
     greffier.toml:22:16: `chat_scopes` of [[connector]]: `/chats/getAllMessages?model=A`: write it without a query; `model` is a key of its own
-    greffier.toml:22:49: `chat_scopes` of [[connector]]: `/me/chats` is not a resource that can be followed; write /chats/getAllMessages, /users/<object id>/chats/getAllMessages, /chats/<chat id>/messages or /teams/<team id>/channels/<channel id>/messages
+    greffier.toml:22:49: `chat_scopes` of [[connector]]: `/me/chats` is not a resource that can be followed; write /chats/getAllMessages, /users/<object id>/chats/getAllMessages, /chats/<chat id>/messages, /teams/getAllMessages or /teams/<team id>/channels/<channel id>/messages
     greffier.toml:23:9: `model` of [[connector]]: must be "A" (security and compliance), "B" (other uses) or "" (not sent)
     greffier.toml:24:24: `subscription_seconds` in [[connector]] must be from 10 to 259200
     greffier.toml:25:30: `chat_polls_after_call` in [[connector]] must be a list of whole numbers from 0 to 604800, such as [120, 3600], not a text
@@ -183,7 +183,7 @@ fn a_certificate_and_its_key_are_read_and_held_against_each_other() {
     place.file("k.pem", &key, 0o600);
     let found = teams(&place).expect("config");
     assert!(
-        matches!(&found.credential, Credential::Certificate { certificate_pem, .. } if *certificate_pem == certificate.as_bytes())
+        matches!(&found.proof, Credential::Certificate { certificate_pem, .. } if *certificate_pem == certificate.as_bytes())
     );
     assert!(!format!("{found:?}").contains("PRIVATE"));
     place.file("c.pem", "nothing", 0o644);
@@ -208,8 +208,8 @@ fn the_listener_needs_both_files_and_speaks_plain_http_on_loopback_only() {
     place.file("tls.key", &key, 0o644);
     assert!(teams(&place).expect_err("mode").contains("chmod 600 "));
     place.file("tls.key", &key, 0o600);
-    let tls = teams(&place).expect("config").tls.expect("tls");
-    assert_eq!(tls.key_file, place.dir.path().join("tls.key"));
+    let tls = teams(&place).expect("config").tls.clone().expect("tls");
+    assert_eq!(tls.value.key_file, place.dir.path().join("tls.key"));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn media_have_what_belongs_to_their_kind_and_nothing_else() {
     assert_eq!(teams(&place_).expect("config").media, Media::BlobFile(place_.dir.path().join("x")));
     let command = |program: &str| {
         let place = place(&format!("media = \"app-hosted\"\nmedia_blob_command = [\"{program}\", \"a/b\"]"));
-        let Media::BlobCommand(words) = teams(&place).expect("config").media else { panic!("command") };
+        let Media::BlobCommand(words) = teams(&place).expect("config").media.clone() else { panic!("command") };
         let dir = format!("{}/", place.dir.path().display());
         words.iter().map(|word| word.replace(&dir, "<dir>/")).collect::<Vec<_>>()
     };

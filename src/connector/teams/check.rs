@@ -101,13 +101,13 @@ impl Probe {
             Ok(end) => judge::certificate(end, renew, now),
             Err(problem) => (Bad, problem.to_string()),
         };
-        if let Credential::Certificate { certificate_pem, .. } = &self.config.credential {
+        if let Credential::Certificate { certificate_pem, .. } = &self.config.proof {
             self.verdict("certificate_file", judged(certificate_pem, RENEW_CLIENT)).await;
         }
         if let Some(tls) = &self.config.tls {
-            let verdict = match std::fs::read(&tls.certificate_file) {
+            let verdict = match std::fs::read(&tls.value.certificate_file) {
                 Ok(pem) => judged(&pem, RENEW_TLS),
-                Err(error) => (Bad, format!("cannot read {}: {error}", tls.certificate_file.display())),
+                Err(error) => (Bad, format!("cannot read {}: {error}", tls.value.certificate_file.display())),
             };
             self.verdict("tls_certificate_file", verdict).await;
         }
@@ -208,7 +208,7 @@ impl Probe {
         let config = &self.config;
         let login = &config.endpoints.login_url;
         let seed = fastrand::u64(..);
-        let mut desk = TokenDesk::new(login, authority, &config.client_id, scope, &config.credential, seed)
+        let mut desk = TokenDesk::new(login, authority, &config.client_id, scope, &config.proof, seed)
             .map_err(|problem| problem.to_string())?;
         for action in desk.handle(Input::Tick, self.clock.now()) {
             if let Action::Request(request) = action {

@@ -5,7 +5,7 @@ mod read;
 mod shape;
 
 use std::net::SocketAddr;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,71 +21,70 @@ use crate::connector::secret::Secret;
 
 pub use super::cloud::{Cloud, Endpoints};
 
-/// A `teams` connector as it stands in the file: validated, paths absolute, secrets not read. Fields that
-/// [`ResolvedTeams`] has too are described there.
+/// A `teams` connector as it stands in the file: validated, paths absolute, secrets not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TeamsConfig {
-    /// `name` (unique) and `kind`.
+    /// Name and kind.
     pub source: Source,
-    /// GUID, lower case.
+    /// Customer tenant, as configured, lower case.
     pub tenant_id: String,
-    /// GUID, lower case.
+    /// App registration, as configured, lower case.
     pub client_id: String,
     /// Where the proof of the application comes from.
     pub credential: CredentialFrom,
-    /// Default global.
+    /// Which cloud. Default global.
     pub cloud: Cloud,
     /// PEM file of a private certificate authority.
     pub ca_file: Option<Placed<PathBuf>>,
-    /// Required.
+    /// Scheme, host, optional path prefix, no slash at the end. Required.
     pub callback_url: Url,
-    /// Default 127.0.0.1:8443.
+    /// Where the webhooks listen. Default 127.0.0.1:8443.
     pub listen: SocketAddr,
-    /// Default none.
+    /// TLS of that listener. Default none: plain HTTP.
     pub tls: Option<Placed<ListenerTls>>,
-    /// Default from `cloud`.
+    /// Everything outside. Default from `cloud`.
     pub endpoints: Endpoints,
-    /// Default everybody of the tenant.
+    /// Patterns: `<oid>`, `<oid>@<tid>`, `*@<tid>`, `tel:+49*`, `*`. Default everybody of the tenant.
     pub accept_from: Vec<String>,
-    /// Default true.
+    /// Policy-recording invitations are accepted whoever calls. Default true.
     pub accept_policy_recording: bool,
-    /// Default forbidden.
+    /// Reason of rejections. Default forbidden.
     pub reject_reason: RejectReason,
-    /// Default service-hosted, nothing to fetch ahead.
+    /// Media configuration of answers. Default service-hosted, nothing to fetch ahead.
     pub media: Media,
-    /// Default audio.
+    /// `acceptedModalities`, wire spelling. Default audio.
     pub accepted_modalities: Vec<String>,
-    /// Default 0.
+    /// `participantCapacity`, sent if over 1. Default 0.
     pub participant_capacity: u32,
-    /// Default true.
+    /// `callOptions.isContentSharingNotificationEnabled`. Default true.
     pub content_sharing: bool,
-    /// Default false.
+    /// `callOptions.isDeltaRosterEnabled`. Default false.
     pub delta_roster: bool,
-    /// Default true.
+    /// `updateRecordingStatus` is sent. Default true.
     pub report_recording_status: bool,
-    /// Default 10 min.
+    /// Between keepAlives. Default 10 min.
     pub keep_alive: Duration,
-    /// Default 60 s.
+    /// After the last human left. Default 60 s.
     pub hang_up_after: Duration,
-    /// Default true.
+    /// The chat of a call is recorded. Default true.
     pub follow_call_chats: bool,
-    /// Default none.
+    /// Further subscription resources, in the spelling of the contract; identifiers are not percent-encoded. Default none.
     pub chat_scopes: Vec<String>,
-    /// Default A.
+    /// `?model=`; empty = not sent. Default A.
     pub model: String,
-    /// Default true.
+    /// `includeResourceData`. Default true.
     pub encrypted_notifications: bool,
-    /// Default 3 days.
+    /// Life asked for. Default 3 days.
     pub subscription_life: Duration,
-    /// Default 1 day.
+    /// Between reconciliations. Default 1 day.
     pub reconcile_every: Duration,
-    /// Default 2 days.
+    /// How far back they reach. Default 2 days.
     pub reconcile_window: Duration,
-    /// Default 5 min.
+    /// How far a backfill reaches behind its checkpoint. Default 5 min.
     pub backfill_overlap: Duration,
-    /// Default 2 min and 1 h.
+    /// After a call's end. Default 2 min and 1 h.
     pub chat_polls_after_call: Vec<Duration>,
-    /// Default 180 days.
+    /// A new key pair for encrypted notifications after so long; zero = never by itself. Default 180 days.
     pub rotate_keys_every: Duration,
 }
 
@@ -173,74 +172,24 @@ pub struct ListenerTls {
 /// What the connector works with: everything read and checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedTeams {
-    /// Name and kind.
-    pub source: Source,
-    /// Customer tenant, as configured, lower case.
-    pub tenant_id: String,
-    /// App registration, as configured, lower case.
-    pub client_id: String,
-    /// How we prove ourselves.
-    pub credential: Credential,
-    /// Where that was read, to be read again.
-    pub credential_from: CredentialFrom,
-    /// Which cloud.
-    pub cloud: Cloud,
+    config: TeamsConfig,
+    /// How we prove ourselves; [`TeamsConfig::credential`] says where it was read, to be read again.
+    pub proof: Credential,
     /// PEM text of a private CA for everything outbound.
     pub ca_pem: Option<Vec<u8>>,
-    /// Scheme, host, optional path prefix, no slash at the end.
-    pub callback_url: Url,
-    /// Where the webhooks listen.
-    pub listen: SocketAddr,
-    /// TLS of that listener; `None` = plain HTTP.
-    pub tls: Option<ListenerTls>,
-    /// Everything outside.
-    pub endpoints: Endpoints,
-    /// Patterns: `<oid>`, `<oid>@<tid>`, `*@<tid>`, `tel:+49*`, `*`.
-    pub accept_from: Vec<String>,
-    /// Policy-recording invitations are accepted whoever calls.
-    pub accept_policy_recording: bool,
-    /// Reason of rejections.
-    pub reject_reason: RejectReason,
-    /// Media configuration of answers.
-    pub media: Media,
-    /// `acceptedModalities`, wire spelling.
-    pub accepted_modalities: Vec<String>,
-    /// `participantCapacity`, sent if over 1.
-    pub participant_capacity: u32,
-    /// `callOptions.isContentSharingNotificationEnabled`.
-    pub content_sharing: bool,
-    /// `callOptions.isDeltaRosterEnabled`.
-    pub delta_roster: bool,
-    /// `updateRecordingStatus` is sent.
-    pub report_recording_status: bool,
-    /// Between keepAlives.
-    pub keep_alive: Duration,
-    /// After the last human left.
-    pub hang_up_after: Duration,
-    /// The chat of a call is recorded.
-    pub follow_call_chats: bool,
-    /// Further subscription resources, in the spelling of the contract; identifiers are not percent-encoded.
-    pub chat_scopes: Vec<String>,
-    /// `?model=`; empty = not sent.
-    pub model: String,
-    /// `includeResourceData`.
-    pub encrypted_notifications: bool,
-    /// Life asked for.
-    pub subscription_life: Duration,
-    /// Between reconciliations.
-    pub reconcile_every: Duration,
-    /// How far back they reach.
-    pub reconcile_window: Duration,
-    /// How far a backfill reaches behind its checkpoint.
-    pub backfill_overlap: Duration,
-    /// After a call's end.
-    pub chat_polls_after_call: Vec<Duration>,
-    /// A new key pair for encrypted notifications after so long; zero = never by itself.
-    pub rotate_keys_every: Duration,
     /// Folder of the key pairs for encrypted notifications: `<archive>/keys/<connector>`.
     pub keys: PathBuf,
     /// What to say in chats; empty = nothing.
     pub notice: String,
+}
+
+/// Everything that needs no secret is as it stands in the file.
+impl Deref for ResolvedTeams {
+    type Target = TeamsConfig;
+
+    fn deref(&self) -> &TeamsConfig {
+        &self.config
+    }
 }
 
 impl TeamsConfig {
@@ -263,44 +212,16 @@ impl TeamsConfig {
             Some(file) => good(certificate_file("ca_file", &file.value), file, problems).map(Some),
         };
         let tls = match &self.tls {
-            None => Some(None),
-            Some(tls) => good(usable(&tls.value), tls, problems).map(Some),
+            None => Some(()),
+            Some(tls) => good(usable(&tls.value), tls, problems),
         };
+        tls?;
         Some(ResolvedTeams {
-            source: self.source.clone(),
-            tenant_id: self.tenant_id.clone(),
-            client_id: self.client_id.clone(),
-            credential: credential.ok()?,
-            credential_from: self.credential.clone(),
-            cloud: self.cloud,
+            proof: credential.ok()?,
             ca_pem: ca_pem?,
-            callback_url: self.callback_url.clone(),
-            listen: self.listen,
-            tls: tls?,
-            endpoints: self.endpoints.clone(),
-            accept_from: self.accept_from.clone(),
-            accept_policy_recording: self.accept_policy_recording,
-            reject_reason: self.reject_reason,
-            media: self.media.clone(),
-            accepted_modalities: self.accepted_modalities.clone(),
-            participant_capacity: self.participant_capacity,
-            content_sharing: self.content_sharing,
-            delta_roster: self.delta_roster,
-            report_recording_status: self.report_recording_status,
-            keep_alive: self.keep_alive,
-            hang_up_after: self.hang_up_after,
-            follow_call_chats: self.follow_call_chats,
-            chat_scopes: self.chat_scopes.clone(),
-            model: self.model.clone(),
-            encrypted_notifications: self.encrypted_notifications,
-            subscription_life: self.subscription_life,
-            reconcile_every: self.reconcile_every,
-            reconcile_window: self.reconcile_window,
-            backfill_overlap: self.backfill_overlap,
-            chat_polls_after_call: self.chat_polls_after_call.clone(),
-            rotate_keys_every: self.rotate_keys_every,
             keys: keys_folder(archive, &self.source),
             notice: notice.to_owned(),
+            config: self.clone(),
         })
     }
 }
@@ -345,10 +266,10 @@ fn good<T, U>(read: Result<T, String>, place: &Placed<U>, problems: &mut Problem
 }
 
 /// The listener reads its files itself, and again when they change; here they are only tried.
-fn usable(files: &ListenerTls) -> Result<ListenerTls, String> {
+fn usable(files: &ListenerTls) -> Result<(), String> {
     secret_file("tls_private_key_file", "private key", &files.key_file)?;
     listener::load(files)?;
-    Ok(files.clone())
+    Ok(())
 }
 
 /// A JSON object without members whose value is `Null`.

@@ -24,7 +24,7 @@ pub(super) async fn follow(desk: &Arc<Desk>) {
     let mut refused = None;
     loop {
         tick.tick().await;
-        let from = desk.config.credential_from.clone();
+        let from = desk.config.credential.clone();
         let read = tokio::task::spawn_blocking(move || from.read(&|name| std::env::var(name).ok())).await;
         let trouble = match read {
             Ok(Ok(credential)) => take(desk, &credential).await.err(),
@@ -60,11 +60,11 @@ pub(super) async fn warn_daily(desk: &Arc<Desk>) {
         tick.tick().await;
         let one = Arc::clone(desk);
         let told = tokio::task::spawn_blocking(move || {
-            if let Ok(credential) = one.config.credential_from.read(&|name| std::env::var(name).ok()) {
+            if let Ok(credential) = one.config.credential.read(&|name| std::env::var(name).ok()) {
                 warn(&one, &credential);
             }
             if let Some(tls) = &one.config.tls
-                && let Ok(pem) = std::fs::read(&tls.certificate_file)
+                && let Ok(pem) = std::fs::read(&tls.value.certificate_file)
             {
                 end(&one, "tls_certificate_file", &pem, RENEW_TLS);
             }

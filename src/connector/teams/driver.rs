@@ -175,7 +175,7 @@ fn serve(services: &mut JoinSet<()>, desk: Arc<Desk>, listener: tokio::net::TcpL
     let name = desk.name().to_owned();
     match desk.config.tls.clone() {
         Some(files) => {
-            let tls = Tls::new(limited, files)?;
+            let tls = Tls::new(limited, files.value)?;
             services.spawn(async move { report(&name, axum::serve(tls, router).await) });
         }
         None => {

@@ -37,14 +37,8 @@ impl Purse {
     /// What is wrong with the credential.
     pub(super) fn new(config: &ResolvedTeams, authority: &str, scope: &str, when: When) -> Result<Purse, String> {
         let endpoints = &config.endpoints;
-        let desk = TokenDesk::new(
-            &endpoints.login_url,
-            authority,
-            &config.client_id,
-            scope,
-            &config.credential,
-            fastrand::u64(..),
-        );
+        let desk =
+            TokenDesk::new(&endpoints.login_url, authority, &config.client_id, scope, &config.proof, fastrand::u64(..));
         Ok(Purse {
             desk: Mutex::new(desk.map_err(|problem| format!("certificate_file and private_key_file: {problem}"))?),
             current: watch::Sender::new(None),

@@ -73,6 +73,33 @@ pub(super) struct Message {
     pub hosted: Vec<Hosted>,
 }
 
+impl Message {
+    /// A plain one, in HTML, of that moment.
+    pub fn new(at: i64, from: From, content: String) -> Message {
+        Message {
+            id: at.to_string(),
+            from,
+            html: true,
+            content,
+            kept: None,
+            created: at,
+            modified: at,
+            edited: None,
+            deleted: None,
+            attachments: Vec::new(),
+            mentions: Vec::new(),
+            reactions: Vec::new(),
+            history: Vec::new(),
+            importance: "normal",
+            subject: None,
+            event: None,
+            reply_to: None,
+            violation: None,
+            hosted: Vec::new(),
+        }
+    }
+}
+
 /// A chat or channel.
 #[derive(Clone, Debug)]
 pub(super) struct Chat {

@@ -88,25 +88,14 @@ impl Tenant {
         let wall = self.wall_ms();
         let at = self.chats[c].tick(wall);
         let mut message = Message {
-            id: at.to_string(),
-            from: From::Person(by.to_owned()),
             html: words.html.is_some(),
-            content: words.html.clone().or_else(|| words.text.clone()).unwrap_or_default(),
-            kept: None,
-            created: at,
-            modified: at,
-            edited: None,
-            deleted: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            reactions: Vec::new(),
-            history: Vec::new(),
             importance: words.importance.unwrap_or("normal"),
             subject: words.subject.clone(),
-            event: None,
-            reply_to: None,
-            violation: None,
-            hosted: Vec::new(),
+            ..Message::new(
+                at,
+                From::Person(by.to_owned()),
+                words.html.clone().or_else(|| words.text.clone()).unwrap_or_default(),
+            )
         };
         let rich = !words.mentions.is_empty()
             || words.image.is_some()
@@ -274,27 +263,7 @@ impl Tenant {
         if kind != "callTranscript" {
             detail["initiator"] = if by.is_empty() { Value::Null } else { self.chat_identity_set(by) };
         }
-        let message = Message {
-            id: at.to_string(),
-            from: From::Nobody,
-            html: true,
-            content: String::new(),
-            kept: None,
-            created: at,
-            modified: at,
-            edited: None,
-            deleted: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            reactions: Vec::new(),
-            history: Vec::new(),
-            importance: "normal",
-            subject: None,
-            event: Some(detail),
-            reply_to: None,
-            violation: None,
-            hosted: Vec::new(),
-        };
+        let message = Message { event: Some(detail), ..Message::new(at, From::Nobody, String::new()) };
         let id = message.id.clone();
         let m = self.chats[c].messages.len();
         self.chats[c].messages.push(message);
@@ -306,27 +275,7 @@ impl Tenant {
     pub fn post(&mut self, c: usize, text: &str) -> String {
         let wall = self.wall_ms();
         let at = self.chats[c].tick(wall);
-        let message = Message {
-            id: at.to_string(),
-            from: From::Recorder,
-            html: true,
-            content: format!("<p>{}</p>", as_html(text)),
-            kept: None,
-            created: at,
-            modified: at,
-            edited: None,
-            deleted: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            reactions: Vec::new(),
-            history: Vec::new(),
-            importance: "normal",
-            subject: None,
-            event: None,
-            reply_to: None,
-            violation: None,
-            hosted: Vec::new(),
-        };
+        let message = Message::new(at, From::Recorder, format!("<p>{}</p>", as_html(text)));
         let id = message.id.clone();
         let m = self.chats[c].messages.len();
         self.chats[c].messages.push(message);

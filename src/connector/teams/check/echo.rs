@@ -54,7 +54,7 @@ pub(super) async fn stand_in(config: &ResolvedTeams) -> (Place, Option<StandIn>)
     }));
     let limited = Limited::new(socket, 16, PATIENCE);
     let task = match config.tls.clone() {
-        Some(files) => match Tls::new(limited, files) {
+        Some(files) => match Tls::new(limited, files.value) {
             Ok(tls) => tokio::spawn(async move { axum::serve(tls, router).await }),
             Err(why) => return (Place::Unusable(why), None),
         },
