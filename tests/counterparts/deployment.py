@@ -10,14 +10,12 @@ import base64
 import json
 import os
 import re
-import ssl
-import threading
 import time
 import uuid
 import zlib
-from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, parse_qsl, quote_plus
 
+from counterpart import Counterpart
 from deployment_wire import handler_class
 
 PASSWORD = 'p&a+s%20s \\ü"='
@@ -66,13 +64,13 @@ class Conversation:
         self.people, self.messages, self.modalities, self.roster_hidden = {}, 0, ["Messaging"], set()
 
 
-class Deployment:
+class Deployment(Counterpart):
     """The whole deployment. `style`: classic (relative), absolute, or opaque hrefs."""
 
     def __init__(self, style="classic", expires=28289, user="recorder@contoso.example", tls=None, pool="127.0.0.2"):
+        super().__init__()
         self.style, self.expires, self.user = style, expires, user
-        self.cv = threading.Condition(threading.RLock())
-        self.seen, self.faults, self.tickets, self.names = [], [], {}, {}
+        self.faults, self.tickets, self.names = [], {}, {}
         self.password_right, self.tokens_asked = True, 0
         self.discovery_override = self.user_override = self.token_href = self.make_error = None
         self.conversations, self.invitations, self.content_turn, self.closing = {}, {}, 0, False
@@ -82,26 +80,13 @@ class Deployment:
         self.accept_hook = self.send_hook = self.add_hook = self.join_hook = None
         self.pending, self.number, self.batch, self.poll, self.polls, self.acked = [], 0, None, 0, 0, 0
         self.html, self.down_until = False, 0
-        self.servers = {}
-        for origin, address in (("discovery", "127.0.0.1"), ("pool", pool), ("stranger", "127.0.0.3")):
-            server = ThreadingHTTPServer((address, 0), handler_class(self, origin))
-            server.daemon_threads = True
-            if tls:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.load_cert_chain(*tls)
-                server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            self.servers[origin] = server
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        scheme = "https" if tls else "http"
-        self.url = {o: f"{scheme}://{s.server_address[0]}:{s.server_address[1]}" for o, s in self.servers.items()}
+        self.listen({"discovery": "127.0.0.1", "pool": pool, "stranger": "127.0.0.3"}, handler_class, tls)
 
     def close(self):
         with self.cv:
             self.closing = True
             self.cv.notify_all()
-        for server in self.servers.values():
-            server.shutdown()
-            server.server_close()
+        super().close()
 
     # ---- hrefs: opaque to the client
 
@@ -125,28 +110,10 @@ class Deployment:
             link["title"] = title
         return link
 
-    # ---- waiting: always by events, always bounded
+    # ---- waiting
 
-    def wait(self, what, condition, seconds=20):
-        end = time.monotonic() + seconds
-        with self.cv:
-            while True:
-                found = condition()
-                if found:
-                    return found
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise AssertionError(f"waited {seconds} s in vain for: {what}; last requests: {self.seen[-8:]}")
-                self.cv.wait(min(left, 0.2))
-
-    def requests(self, method=None, name=None, origin=None):
-        with self.cv:
-            return [s for s in self.seen if (method is None or s.method == method)
-                    and (name is None or (s.name and re.fullmatch(name, s.name))) and (origin is None or s.origin == origin)]
-
-    def wait_request(self, method, name, count=1, seconds=20):
-        return self.wait(f"{count} {method} {name}", lambda: len(self.requests(method, name)) >= count
-                         and self.requests(method, name), seconds)
+    def is_at(self, seen, place):
+        return seen.name and re.fullmatch(place, seen.name)
 
     def drained(self, seconds=20):
         """Everything sent was acknowledged by a poll for what comes after."""

@@ -4,20 +4,13 @@ import base64
 import time
 
 from deployment import Reply, data_uri, error
-from deployment_run import NOTICE, of, texts
+from recorder_run import NOTICE, of, settings, texts
 
 ALICE, BOB, MALLORY = ("Alice@Contoso.example", "Alice Ünal"), ("bob@contoso.example", "Bob"), ("mallory@evil.example", "Mallory")
 
 
-def settings(**given):
-    def set_(scenario):
-        scenario.settings = given
-        return scenario
-    return set_
-
-
 def noticed(dep, count=1, seconds=20):
-    return dep.wait_request("POST", r".*/messaging/messages", count, seconds)
+    return dep.wait_requests("POST", r".*/messaging/messages", count, seconds)
 
 
 def ends(run, *conversations):
@@ -41,7 +34,7 @@ def chat(run):
     run.equal(first.body.decode("utf-8"), NOTICE, "notice text")
     run.check(first.headers["Content-Type"].startswith("text/plain"), "notice is text/plain")
     run.check("operationId=" in first.target, "notice has an operationId")
-    accept = dep.wait_request("POST", r".*/accept")
+    accept = dep.wait_requests("POST", r".*/accept")
     run.equal((len(accept), accept[0].body, accept[0].headers.get("Content-Length")), (1, b"", "0"), "accept: once, empty, with a length")
     dep.say(c, ALICE[0], "Hi there\r\n", title="")
     dep.say(c, ALICE[0], "second", stamp=1521638897041, title=None)

@@ -3,9 +3,9 @@
 import time
 
 from deployment import Reply, error
-from deployment_chats import ALICE, BOB, ends, noticed, one, settings
+from deployment_chats import ALICE, BOB, ends, noticed, one
 from deployment_meetings import FOCUS
-from deployment_run import of, texts
+from recorder_run import of, settings, texts
 
 HTML = {"Content-Type": "text/html"}
 
@@ -226,9 +226,9 @@ def forbidden(run):
     """403 on the channel: discovered again."""
     dep = run.start().dep
     c = talk(run)
-    found = len(dep.requests(name="discovery"))
+    found = len(dep.requests(place="discovery"))
     dep.fault(error(403, "Forbidden"))
-    dep.wait("discovered again", lambda: len(dep.requests(name="discovery")) > found)
+    dep.wait("discovered again", lambda: len(dep.requests(place="discovery")) > found)
     run.check(run.healthy(), "serve stays up")
     run.stop()
     run.archive()

@@ -3,8 +3,8 @@
 import time
 
 from deployment import error
-from deployment_chats import ALICE, BOB, ends, noticed, one, settings
-from deployment_run import of, texts
+from deployment_chats import ALICE, BOB, ends, noticed, one
+from recorder_run import of, settings, texts
 
 CAROL, DAN = ("carol@contoso.example", "Carol"), ("dan@contoso.example", "Dan")
 FOCUS = "sip:alice@contoso.example;gruu;opaque=app:conf:focus:id:KS77KG4B"

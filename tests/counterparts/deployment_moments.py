@@ -5,10 +5,10 @@ import threading
 import time
 
 from deployment import Reply
-from deployment_chats import ALICE, BOB, chat, ends, noticed, one, settings
+from deployment_chats import ALICE, BOB, chat, ends, noticed, one
 from deployment_faults import talk
 from deployment_meetings import FOCUS, meeting
-from deployment_run import of, texts
+from recorder_run import of, settings, texts
 
 RESET = Reply(200, spoil="reset")
 

@@ -4,10 +4,10 @@ import signal
 import time
 
 from deployment import Reply, data_uri, error
-from deployment_chats import ALICE, BOB, ends, noticed, one, settings
+from deployment_chats import ALICE, BOB, ends, noticed, one
 from deployment_faults import talk
 from deployment_meetings import FOCUS, Reply204
-from deployment_run import of, texts
+from recorder_run import of, settings, texts
 
 
 def same_names(run):
@@ -264,7 +264,7 @@ def user_redirect(run):
     dep.handle = handle
     dep.user_override = {"_links": {"redirect": {"href": dep.url["discovery"] + "/other/root"}}}
     run.start()
-    run.check(all("Authorization" not in s.headers for s in dep.requests(name="bare")) and dep.requests(name="bare"), "anonymous at the redirect")
+    run.check(all("Authorization" not in s.headers for s in dep.requests(place="bare")) and dep.requests(place="bare"), "anonymous at the redirect")
     run.stop()
 
 

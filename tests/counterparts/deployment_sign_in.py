@@ -3,8 +3,8 @@
 import time
 
 from deployment import PASSWORD, Reply, error
-from deployment_chats import ALICE, noticed, settings
-from deployment_run import of
+from deployment_chats import ALICE, noticed
+from recorder_run import of, settings
 
 
 def check_verb(run):
@@ -132,17 +132,17 @@ def redirects(run):
     dep.discovery_override = {"_links": {"redirect": {"href": dep.url["discovery"] + "/b/loop"}}}
     status, out, err = run.cli("check")
     run.equal(status, 1, "a loop fails")
-    run.check(len(dep.requests(name="loop")) <= 12, f"after few hops: {len(dep.requests(name='loop'))}")
+    run.check(len(dep.requests(place="loop")) <= 12, f"after few hops: {len(dep.requests(place='loop'))}")
 
 
 @settings(style="absolute", keys={"activity_seconds": 10})
 def activity(run):
     """reportMyActivity in the configured rhythm; 409 there makes the recorder available again."""
     dep = run.start().dep
-    first = dep.wait_request("POST", "me/reportMyActivity", 1, 14)[0].at
+    first = dep.wait_request("POST", "me/reportMyActivity", 1, 14).at
     with dep.cv:
         dep.available = False
-    second = dep.wait_request("POST", "me/reportMyActivity", 2, 14)[1].at
+    second = dep.wait_request("POST", "me/reportMyActivity", 2, 14).at
     run.check(5 < second - first < 12, f"every ten seconds: {second - first:.1f}")
     dep.wait_request("POST", "me/makeMeAvailable", 2)
     c, _ = dep.invite("k-1", ALICE, text="still there")

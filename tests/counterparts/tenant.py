@@ -5,13 +5,12 @@ origins: login (tokens), keys (the three sets of signing keys), graph, connector
 trusts and that only notes what it receives. Needs PyJWT and cryptography.
 """
 
-import threading
 import time
 import uuid
-from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, quote_plus
 
 import tenant_chats
+from counterpart import Counterpart
 from tenant_keys import Certificate, KeySet, life, wrong_with_assertion
 from tenant_wire import Reply, handler_class, match, post
 
@@ -50,14 +49,14 @@ class Subscription:
         return {"id": self.id, "applicationId": CLIENT, "creatorId": CLIENT, **{k: v for k, v in self.body.items() if k not in hidden}}
 
 
-class Tenant:
+class Tenant(Counterpart):
     """`granted_seconds` limits the life of subscriptions below what is asked for; `expires` is the life of tokens, `idle` that
     of connections without a request."""
 
     def __init__(self, expires=3599, granted_seconds=None, tls=None, roles=ROLES, idle=None):
+        super().__init__()
         self.idle, self.subscription_page, self.subscribing = idle, None, None
-        self.cv = threading.Condition(threading.RLock())
-        self.seen, self.faults, self.tokens, self.used_jti, self.ledger = [], [], {}, set(), []
+        self.faults, self.tokens, self.used_jti, self.ledger = [], {}, set(), []
         self.expires, self.granted_seconds, self.roles, self.tls = expires, granted_seconds, roles, tls
         self.secret_right, self.before, self.conflict, self.handshakes = True, None, False, []
         self.validation_token = lambda: f"Validation: Testing client application reachability for subscription Request-Id: {uuid.uuid4()} a+b %2B <i>&amp;ü</i>"
@@ -66,44 +65,10 @@ class Tenant:
         self.chats = tenant_chats.Chats(self)
         self.sets = {"calls": KeySet("calls"), "notifications": KeySet("notifications"), "bot": KeySet("bot", ["msteams"])}
         self.login_keys = KeySet("login")
-        self.servers, self.url = {}, {}
-        for origin, address in ADDRESSES.items():
-            server = ThreadingHTTPServer((address, 0), handler_class(self, origin))
-            server.daemon_threads = True
-            if tls:
-                import ssl
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.load_cert_chain(*tls)
-                server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            self.servers[origin] = server
-            self.url[origin] = f"{'https' if tls else 'http'}://{address}:{server.server_address[1]}"
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        self.listen(ADDRESSES, handler_class, tls)
 
-    def close(self):
-        for server in self.servers.values():
-            server.shutdown()
-            server.server_close()
-
-    # ---- waiting: always by events, always bounded
-
-    def wait(self, what, condition, seconds=20):
-        end = time.monotonic() + seconds
-        with self.cv:
-            while True:
-                found = condition()
-                if found:
-                    return found
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise AssertionError(f"waited {seconds} s in vain for: {what}; last requests: {self.seen[-8:]}")
-                self.cv.wait(min(left, 0.2))
-
-    def requests(self, method=None, path=None, origin=None):
-        with self.cv:
-            return [s for s in self.seen if (method is None or s.method == method) and (path is None or match(path, s.path)) and (origin is None or s.origin == origin)]
-
-    def wait_request(self, method, path, count=1, seconds=20, origin=None):
-        return self.wait(f"{count} x {method} {path}", lambda: (found := self.requests(method, path, origin)) and len(found) >= count and found, seconds)[count - 1]
+    def is_at(self, seen, place):
+        return match(place, seen.path)
 
     def fault(self, method, path, *replies):
         """The next matching requests are answered so; not carried out."""

@@ -4,8 +4,8 @@ import os
 import stat
 import time
 
+from recorder_run import of, settings
 from tenant import OTHER_TENANT, TENANT, error
-from tenant_run import of, settings
 from tenant_send import ALICE, BOB, CAROL, bot_data, identity, pid
 from tenant_wire import Reply
 

@@ -3,11 +3,12 @@
 import threading
 import time
 
+from recorder_run import of, settings, texts
 from tenant import error
 from tenant_answer import accepted
 from tenant_calls import MEETING
 from tenant_messages import OTHER, done, listening
-from tenant_run import ago, of, settings, texts
+from tenant_run import ago
 from tenant_send import ALICE, BOB
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
 from tenant_wire import Reply, match

@@ -3,10 +3,11 @@
 import json
 import time
 
+from recorder_run import NOTICE, of, settings, texts
 from tenant import CLIENT, OTHER_TENANT, TENANT
 from tenant_answer import invited
 from tenant_messages import done, versions
-from tenant_run import NOTICE, fixture, of, settings, texts
+from tenant_run import fixture
 from tenant_send import ALICE, BOB, CAROL, pid
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
 from tenant_wire import Reply, post

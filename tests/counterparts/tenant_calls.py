@@ -2,9 +2,10 @@
 
 import time
 
+from recorder_run import of, settings
 from tenant import error
 from tenant_answer import accepted, finish, invited
-from tenant_run import fixture, of, settings
+from tenant_run import fixture
 from tenant_send import ALICE, BOB, CAROL, RECORDER, bot_data, person, pid
 from tenant_wire import Reply
 

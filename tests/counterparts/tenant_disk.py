@@ -8,8 +8,8 @@ import sqlite3
 import subprocess
 import time
 
+from recorder_run import of, settings, texts
 from tenant_answer import accepted, finish
-from tenant_run import of, settings, texts
 from tenant_send import ALICE, BOB, CAROL, bot_data, person, pid
 from tenant_subscriptions import ALL, group, said, subscribed
 

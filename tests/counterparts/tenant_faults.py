@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from urllib.parse import parse_qs, urlsplit
 
+from recorder_run import of, settings, texts
 from tenant import BOT_SCOPE, GRAPH_SCOPE
 from tenant_answer import accepted, finish
 from tenant_keys import client_certificate
 from tenant_messages import done
-from tenant_run import of, settings, texts
 from tenant_send import ALICE, BOB, bot_data, person, pid
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
 

@@ -2,9 +2,10 @@
 
 import json
 
+from recorder_run import of, settings, texts
 from tenant_answer import accepted, finish, invited
 from tenant_calls import MEETING, joining, left
-from tenant_run import Run, of, settings, texts
+from tenant_run import Run
 from tenant_send import ALICE, BOB, CAROL, bot_data, person, pid
 from tenant_subscriptions import ALL, said, subscribed
 

@@ -5,9 +5,10 @@ import hashlib
 import json
 import os
 
+from recorder_run import of, settings, texts
 from tenant import TENANT, error
 from tenant_chats import user
-from tenant_run import ago, fixture, of, settings, texts
+from tenant_run import ago, fixture
 from tenant_send import ALICE, BOB, CAROL, pid
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
 

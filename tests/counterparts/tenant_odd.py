@@ -5,12 +5,13 @@ import json
 import random
 import socket
 
+from recorder_run import of, settings, texts
 from tenant import TENANT, error
 from tenant_answer import accepted, finish, invited
 from tenant_bot import BOT
 from tenant_keys import encrypt
 from tenant_messages import done
-from tenant_run import fixture, of, settings, texts
+from tenant_run import fixture
 from tenant_send import ALICE, BOB, CAROL, bot_data, person, pid
 from tenant_subscriptions import ALL, GROUP, group, said, subscribed
 from tenant_wire import Reply

@@ -5,11 +5,11 @@ import os
 import subprocess
 import time
 
+from recorder_run import HERE, of
 from tenant import CLIENT, TENANT
 from tenant_answer import finish
 from tenant_bot import BOT
 from tenant_keys import life
-from tenant_run import HERE, of
 from tenant_send import ALICE, BOB
 from tenant_tokens import bad_tokens
 

@@ -9,10 +9,10 @@ import sqlite3
 import time
 import urllib.request
 
+from recorder_run import of, settings, texts
 from tenant import seconds_of
 from tenant_answer import accepted
 from tenant_calls import MEETING
-from tenant_run import of, settings, texts
 from tenant_send import ALICE, BOB, person, pid
 from tenant_subscriptions import said, subscribed
 

@@ -1,7 +1,7 @@
 """Rosters, full and delta: who was there, by the rules of the protocol description."""
 
+from recorder_run import of, settings
 from tenant_answer import accepted, finish
-from tenant_run import of, settings
 from tenant_send import ALICE, BOB, CAROL, RECORDER, identity, person, pid
 
 DELTA = {"delta_roster": True}

@@ -2,10 +2,10 @@
 
 import time
 
+from recorder_run import settings
 from tenant import SECRET
 from tenant_answer import accepted, finish
 from tenant_keys import client_certificate
-from tenant_run import settings
 from tenant_subscriptions import ALL, subscribed
 
 

@@ -2,10 +2,10 @@
 
 import time
 
+from recorder_run import of, settings, texts
 from tenant import Subscription, error, seconds_of, stamp
 from tenant_answer import accepted, finish
 from tenant_calls import MEETING
-from tenant_run import of, settings, texts
 from tenant_send import ALICE, BOB
 from tenant_wire import Reply
 

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from cryptography.hazmat.primitives import serialization
 
+from recorder_run import of, settings, texts
 from tenant import CLIENT, OTHER_TENANT, TENANT
 from tenant_answer import accepted, finish
 from tenant_keys import b64url, life, rsa_key
-from tenant_run import of, settings, texts
 from tenant_send import ALICE
 from tenant_wire import post
 
