@@ -32,6 +32,12 @@ const CROWDED: usize = 5_000;
 /// What goes on not being readable is told so often.
 const PIECE: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a note waits for the conversation of its chat: the facts of a call wait for their chat, too.
+const NOTE_WAITS: Duration = Duration::from_secs(10);
+
+/// Between looks at the notes that wait.
+const NOTE_LOOK: Duration = Duration::from_millis(500);
+
 /// What is asked of the task.
 #[derive(Debug)]
 enum Line {
@@ -128,6 +134,14 @@ enum Came {
     Read(Job, Read),
 }
 
+/// What is to be on record, in the conversation of this chat.
+struct Note {
+    thread: Option<String>,
+    fact: Fact,
+    /// From then on without a conversation: a chat in which nothing was ever said has none.
+    until: Timestamp,
+}
+
 /// How a reading of the past ended.
 enum Read {
     Done(backfill::Done),
@@ -142,8 +156,8 @@ pub(super) struct Housekeeping {
     planner: Planner,
     tasks: JoinSet<Result<Came, SinkError>>,
     changes: Vec<CursorChange>,
-    /// What is to be on record, with the chat that it is about.
-    notes: Vec<(Option<String>, Fact)>,
+    /// What is to be on record.
+    notes: Vec<Note>,
     /// Gaps that are to be logged as soon as they are owed on disk.
     gaps: Vec<Owed>,
     /// What the keeper wanted before there was a token.
@@ -237,7 +251,8 @@ impl Housekeeping {
                 continue;
             }
             let keeper = desk.upkeep.keeper(|keeper| keeper.deadline()).flatten();
-            let deadline = keeper.into_iter().chain(self.planner.deadline()).min();
+            let notes = (!self.notes.is_empty()).then(|| desk.now().plus(NOTE_LOOK));
+            let deadline = keeper.into_iter().chain(self.planner.deadline()).chain(notes).min();
             let pause = deadline.map(|at| at.since(desk.now()) + Duration::from_millis(1));
             tokio::select! {
                 Some(line) = self.lines.recv() => self.take(line),
@@ -361,7 +376,7 @@ impl Housekeeping {
             Some(Target::Channel { channel, .. }) => Some(channel),
             Some(Target::User { .. }) | None => None,
         };
-        self.notes.push((thread, fact));
+        self.notes.push(Note { thread, fact, until: self.desk.now().plus(NOTE_WAITS) });
     }
 
     /// What was new, or may have been missed, has been read. What is read as every day is not worth a line.
@@ -446,12 +461,21 @@ impl Housekeeping {
         let gaps = std::mem::take(&mut self.gaps);
         self.changes.extend(gaps.iter().map(Owed::entry));
         let mut events = Vec::new();
-        for (thread, fact) in std::mem::take(&mut self.notes) {
-            let conversation = match thread {
-                Some(thread) => self.desk.conversations.of_thread(&self.desk, &thread).await?,
+        let now = self.desk.now();
+        for note in std::mem::take(&mut self.notes) {
+            let conversation = match &note.thread {
+                Some(thread) => self.desk.conversations.of_thread(&self.desk, thread).await?,
                 None => None,
             };
-            events.push(fact.captured(Origin::Recorder, conversation));
+            let waits = conversation.is_none() && note.thread.is_some() && now < note.until;
+            if waits && !self.desk.context.stop.is_cancelled() {
+                self.notes.push(note);
+            } else {
+                events.push(note.fact.captured(Origin::Recorder, conversation));
+            }
+        }
+        if self.changes.is_empty() && events.is_empty() && gaps.is_empty() {
+            return Ok(());
         }
         let batch = Append { cursor: std::mem::take(&mut self.changes), events, ..Append::default() };
         self.desk.append(batch).await?;
