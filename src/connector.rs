@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::health::Health;
+use crate::capture::health::{Health, Trying};
 use crate::capture::{Sink, SinkError, Source};
 use crate::clock::Clock;
 
@@ -33,9 +33,21 @@ pub struct Context {
 }
 
 impl Context {
-    /// The archive refuses for the moment; the connector goes on trying. Said once until it stores again.
+    /// The archive refuses for the moment. Said once until it stores again.
     pub fn refused(&self, error: &SinkError) {
-        if self.health.refuses(error.to_string(), self.clock.now()) {
+        let first = self.health.refuses(error.to_string(), self.clock.now());
+        self.say_refused(error, first);
+    }
+
+    /// The same by somebody who goes on trying, and holds this until it is over.
+    pub fn refused_again(&self, error: &SinkError) -> Trying<'_> {
+        let (trying, first) = self.health.refuses_again(error.to_string(), self.clock.now());
+        self.say_refused(error, first);
+        trying
+    }
+
+    fn say_refused(&self, error: &SinkError, first: bool) {
+        if first {
             let name = &self.source.connector;
             tracing::error!(connector.name = %name, "{name}: {error}; nothing is acknowledged meanwhile");
         }

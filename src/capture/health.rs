@@ -38,8 +38,21 @@ pub enum HealthState {
 pub struct Storage {
     /// Why it does not, and since when.
     pub refuses: Option<(Timestamp, String)>,
-    /// The outages that are over.
-    pub outages: u64,
+    /// Who tries again and again at this moment: while one of them is refused, others' successes do not count.
+    trying: usize,
+}
+
+/// Somebody who was refused and tries again; it is over when this is dropped.
+#[derive(Debug)]
+pub struct Trying<'h>(&'h Health);
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        self.0.storage.send_if_modified(|storage| {
+            storage.trying = storage.trying.saturating_sub(1);
+            storage.trying == 0 && storage.refuses.take().is_some()
+        });
+    }
 }
 
 impl Health {
@@ -66,13 +79,15 @@ impl Health {
         })
     }
 
-    /// The archive has stored something. True if it refused before.
+    /// The same by somebody who goes on trying. Whether it took everything before.
+    pub fn refuses_again(&self, text: String, now: Timestamp) -> (Trying<'_>, bool) {
+        self.storage.send_modify(|storage| storage.trying += 1);
+        (Trying(self), self.refuses(text, now))
+    }
+
+    /// The archive has stored something. True if it refused before, and nobody is refused any more.
     pub fn stores(&self) -> bool {
-        self.storage.send_if_modified(|storage| {
-            let again = storage.refuses.take().is_some();
-            storage.outages += u64::from(again);
-            again
-        })
+        self.storage.send_if_modified(|storage| storage.trying == 0 && storage.refuses.take().is_some())
     }
 
     /// Follows whether the archive stores.
@@ -82,11 +97,19 @@ impl Health {
 
     /// The current state.
     pub fn state(&self) -> HealthState {
-        match self.state.load(Ordering::SeqCst) {
-            3 => HealthState::Stopped,
+        match self.own_state() {
+            HealthState::Stopped => HealthState::Stopped,
             _ if self.storage.borrow().refuses.is_some() => HealthState::Alarm,
+            own => own,
+        }
+    }
+
+    /// The connector's own state, whatever becomes of what it brings.
+    pub fn own_state(&self) -> HealthState {
+        match self.state.load(Ordering::SeqCst) {
             1 => HealthState::Listening,
             2 => HealthState::Alarm,
+            3 => HealthState::Stopped,
             _ => HealthState::Connecting,
         }
     }
@@ -135,7 +158,14 @@ mod tests {
         assert!(health.stores());
         assert!(!health.stores());
         assert_eq!((health.state(), health.alarm_text()), (HealthState::Listening, None));
-        assert_eq!(*health.storage().borrow(), Storage { refuses: None, outages: 1 });
+        assert_eq!(*health.storage().borrow(), Storage::default());
+        // One keeps being refused while others succeed: that is one outage, and it ends when the one gives up or is served.
+        let (trying, first) = health.refuses_again("the disk is full".into(), Timestamp(8));
+        assert!(first);
+        assert!(!health.stores());
+        assert_eq!((health.state(), health.own_state()), (HealthState::Alarm, HealthState::Listening));
+        drop(trying);
+        assert_eq!(health.state(), HealthState::Listening);
         health.alarm("the password was refused".into());
         health.refuses("the disk is full".into(), Timestamp(9));
         assert!(health.stores());

@@ -1,10 +1,11 @@
 """Bot activities: being installed is an invitation; messages are the same facts that Graph tells; the notice goes to the chat."""
 
 import json
+import threading
 import time
 
 from recorder_run import NOTICE, of, settings, texts
-from tenant import CLIENT, OTHER_TENANT, TENANT
+from tenant import CLIENT, OTHER_TENANT, TENANT, error
 from tenant_answer import invited
 from tenant_messages import done, versions
 from tenant_run import fixture
@@ -271,6 +272,44 @@ def activities_that_are_malformed(run):
     run.check("panicked" not in run.log(), "nothing panicked")
 
 
+def killed_while_the_notice_is_on_its_way(run):
+    """The invitation is accepted, and nobody knows what came of the notice: it is sent after the restart."""
+    group(run)
+    run.start()
+    killed = threading.Event()
+
+    def before(seen):
+        if seen.origin == "connector" and not killed.is_set():
+            run.until("the acceptance", lambda e: of(e, "invitation.accepted"))
+            run.kill()
+            killed.set()
+            return error(500, "ServiceError")
+        return None
+
+    run.tenant.before = before
+    install(run)
+    run.tenant.wait("the kill", killed.is_set)
+    run.tenant.before = None
+    run.start()
+    noticed(run)
+    run.until("the notice", lambda e: of(e, "notice.sent"))
+    events, _ = done(run)
+    run.equal((invited(events), len(of(events, "notice.sent")), len(run.tenant.posted)), (["received", "accepted"], 1, 1), "sent once, and on record")
+
+
+def upgraded_without_having_been_installed(run):
+    """The installation was never told: an upgrade tells as much. One of what is installed is no second invitation."""
+    group(run)
+    run.start()
+    take(run, run.service.activity("installationUpdate", GROUP, action="add-upgrade"))
+    noticed(run)
+    take(run, run.service.activity("installationUpdate", GROUP, action="add-upgrade"))
+    take(run, run.service.activity("message", GROUP, BOB, text="after that"))
+    run.until("the message", lambda e: texts(e) == ["after that"])
+    events, _ = done(run)
+    run.equal((invited(events), len(run.tenant.posted)), (["received", "accepted"], 1), "invited once, told once")
+
+
 def installed_again_after_a_restart(run):
     """The notice is not repeated."""
     group(run)
@@ -299,6 +338,6 @@ def installing_follows_the_chat(run):
     done(run)
 
 
-SCENARIOS = (installed_and_removed, installed_by_a_stranger, no_notice_is_configured, the_notice_goes_only_where_it_may, the_notice_is_tried_again, the_notice_cannot_be_sent,
+SCENARIOS = (installed_and_removed, killed_while_the_notice_is_on_its_way, upgraded_without_having_been_installed, installed_by_a_stranger, no_notice_is_configured, the_notice_goes_only_where_it_may, the_notice_is_tried_again, the_notice_cannot_be_sent,
              one_message_two_witnesses, messages_by_the_bot_alone, a_channel_thread_by_the_bot, meetings_by_the_bot, members_of_a_chat_by_the_bot, unexpected_activities_are_answered_and_kept,
              activities_that_are_malformed, installed_again_after_a_restart, installing_follows_the_chat)

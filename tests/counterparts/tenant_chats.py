@@ -236,7 +236,8 @@ class Chats:
             self.on_page(chat, number)
             if chat is not None:
                 docs = [d for d in chat.messages.values() if not (chat.team and d.get("replyToId"))]
-        ordered = "$orderby" in query or delta
+        # The rule is that of the messages of one chat; the export of all takes a filter alone.
+        ordered = "$orderby" in query or delta or chat is None
         for name, how, when in bounds:
             if ordered and (name == order[0] or delta):
                 docs = [d for d in docs if (seconds(d[name]) > seconds(when)) == (how == "gt") and seconds(d[name]) != seconds(when)]

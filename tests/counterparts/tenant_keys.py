@@ -8,6 +8,7 @@ import hmac
 import itertools
 import json
 import os
+import threading
 import time
 
 import jwt
@@ -21,7 +22,17 @@ from cryptography.x509.oid import NameOID
 numbers = itertools.count(1)
 
 
-@functools.lru_cache(maxsize=None)
+def once(make):
+    """Remembers what was made; two threads that ask at a time get the same, which `lru_cache` alone does not promise."""
+    lock, made = threading.Lock(), functools.lru_cache(maxsize=None)(make)
+
+    def ask(*args):
+        with lock:
+            return made(*args)
+    return ask
+
+
+@once
 def rsa_key(name):
     """Making a key takes a while, so scenarios share them by name."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -112,7 +123,7 @@ class Certificate:
 # ---- the client's assertion
 
 
-@functools.lru_cache(maxsize=None)
+@once
 def certificate_of(days):
     """A key pair for `certificate_file` and `private_key_file`: (PEM of the certificate, PEM of the key, DER of the certificate)."""
     key = rsa_key("client")

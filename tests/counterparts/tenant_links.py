@@ -174,5 +174,33 @@ def a_recorded_call_of_two_that_names_no_chat(run):
     run.equal(len(run.tenant.requests("GET", "/v1.0/chats/[^/]+")) >= 1, True, "asked, not taken for granted")
 
 
-SCENARIOS = (a_call_into_a_known_chat, a_call_that_tells_its_chat_later, a_recorded_call_of_two_that_names_no_chat, a_second_leg_after_the_first_has_ended, ended_before_it_was_established, joiners_twice_and_among_others,
+CHANNEL, TEAM = "19:4a95f7d8db4c4e7fae857bcebe0623e6@thread.tacv2", "fbe2bf47-16c8-47cf-b4a5-4b9b187c508b"
+
+
+def a_meeting_in_a_channel_whose_team_is_not_known(run):
+    """Its chat is the channel's, and no request of a call leads from there to the team: the record says that it is missing."""
+    run.start()
+    call = accepted(run, thread=CHANNEL)
+    run.until("the gap", lambda e: of(e, "capture.gap"))
+    events, rows = finish(run, call)
+    run.check("chat_scopes" in of(events, "capture.gap")[0]["gap"]["cause"], f"what to do about it: {of(events, 'capture.gap')}")
+    run.equal((len(of(events, "capture.gap")), rows[0]["coverage"]), (1, "incomplete"), "said once, and in the list")
+    run.equal(run.tenant.requests("GET", "/v1.0/chats/.*/messages"), [], "nobody asks for it as a chat, which it is not")
+    one_conversation(run, events, rows)
+
+
+@settings(keys={"chat_scopes": [f"/teams/{TEAM}/channels/{CHANNEL}/messages"]})
+def a_meeting_in_a_channel_that_is_followed(run):
+    chat = run.tenant.chats.add(CHANNEL, "channel", team=TEAM, members=[ALICE, BOB])
+    run.start()
+    subscribed(run)
+    call = accepted(run, thread=CHANNEL)
+    said(run, chat, "in the channel")
+    run.until("the message", lambda e: texts(e) == ["in the channel"])
+    events, rows = finish(run, call)
+    run.equal(of(events, "capture.gap"), [], "no gap")
+    one_conversation(run, events, rows)
+
+
+SCENARIOS = (a_meeting_in_a_channel_whose_team_is_not_known, a_meeting_in_a_channel_that_is_followed, a_call_into_a_known_chat, a_call_that_tells_its_chat_later, a_recorded_call_of_two_that_names_no_chat, a_second_leg_after_the_first_has_ended, ended_before_it_was_established, joiners_twice_and_among_others,
              kinds_of_tomorrow, two_tenants_in_one_process)

@@ -194,6 +194,26 @@ def subscription_removed(run):
     run.equal(rows[0]["coverage"], "incomplete", "which the list says")
 
 
+@settings(keys={"chat_scopes": [f"/users/{BOB[0]}/chats/getAllMessages"]})
+def what_a_persons_subscription_missed_is_read(run):
+    """Also in a chat that nobody has heard of: the person's chats are read as a whole."""
+    chat = group(run)
+    run.start()
+    one = subscribed(run)[0]
+    said(run, chat, "before")
+    run.until("before", lambda e: texts(e) == ["before"])
+    with run.tenant.cv:
+        del run.tenant.subscriptions[one.id]
+    fresh = run.tenant.chats.add("19:0f0f0f0f4a8a4f0f9f0f0f0f0f0f0f0f@thread.v2", members=[ALICE, BOB])
+    run.tenant.chats.say(fresh, BOB, "in a chat nobody has heard of")
+    run.tenant.chats.say(chat, BOB, "unheard")
+    run.service.lifecycle(one, "subscriptionRemoved")
+    run.until("both", lambda e: {"unheard", "in a chat nobody has heard of"} <= set(texts(e)), 40)
+    run.stop()
+    events, rows = run.archive()
+    run.equal((len(texts(events)), len(rows)), (3, 2), "each once, two conversations")
+
+
 @settings(keys=ALL)
 def the_life_of_a_subscription_is_on_record(run):
     """Made, prolonged, taken away, made anew, and what was read for it: the archive says so itself."""
@@ -493,6 +513,6 @@ def the_handshake_comes_before_readiness(run):
     run.archive()
 
 
-SCENARIOS = (every_kind_of_scope, every_channel_of_the_tenant, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed, the_life_of_a_subscription_is_on_record, the_evaluation_model_stops_without_an_error,
+SCENARIOS = (every_kind_of_scope, every_channel_of_the_tenant, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed, what_a_persons_subscription_missed_is_read, the_life_of_a_subscription_is_on_record, the_evaluation_model_stops_without_an_error,
              missed_notifications, adopted_at_a_restart, lapsed_while_the_recorder_was_down, strays_are_deleted, keys_are_rotated_by_command, notified_before_the_subscription_is_known, many_subscriptions_in_pages, a_conflicting_subscription, from_a_call_to_its_chat, a_chat_that_only_the_call_itself_names, call_chats_are_left_alone,
              a_federated_chat_refuses, a_chat_that_does_not_exist, subscribing_is_throttled, the_handshake_comes_before_readiness)

@@ -49,7 +49,7 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing_acknowledged_and_recording_goes_on() {
     let at = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(at.path(), 24) else {
+    let Some(disk) = SmallDisk::mount(at.path(), 48) else {
         println!("SKIPPED: this account may not mount a file system, so no disk could be filled");
         return;
     };

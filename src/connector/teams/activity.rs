@@ -35,6 +35,8 @@ pub enum What {
     /// The recorder was put into the conversation. Comes twice, as `installationUpdate` and as `conversationUpdate`, with
     /// different times: whoever knows that it is installed already takes the second for the same.
     Installed,
+    /// A newer version of the app took the place of an older one.
+    Upgraded,
     /// The recorder was taken out.
     Removed,
     /// Others were added or removed.
@@ -159,6 +161,7 @@ fn what(json: &Value, activity: &Activity, client_id: &str) -> What {
         "messagereaction" => What::Reaction,
         "installationupdate" if somewhere => match lower("action").as_str() {
             "add" => What::Installed,
+            "add-upgrade" => What::Upgraded,
             "remove" => What::Removed,
             _ => What::Other,
         },

@@ -79,6 +79,8 @@ pub enum Input {
     Declined {
         /// For `invitation.declined`.
         reason: String,
+        /// From the arrival of the offer to the decision.
+        latency: Duration,
     },
     /// What came of our `reject`.
     Rejected(Reply),
@@ -225,6 +227,9 @@ pub struct Call {
     /// Keys of facts that may come again, as digests.
     said: BTreeSet<String>,
     timers: Timers,
+    /// From then on something about it could not be stored, before it began here.
+    #[serde(default)]
+    missed_from: Option<Timestamp>,
     /// Why the service is asked how the call stands, until it answers.
     #[serde(default)]
     checks: Option<String>,
@@ -276,6 +281,7 @@ impl Call {
             roster: Roster::default(),
             said: BTreeSet::new(),
             timers: Timers::default(),
+            missed_from: None,
             checks: None,
             leaving: None,
             asks: BTreeMap::new(),
@@ -291,7 +297,7 @@ impl Call {
             Input::Notice(notice) => self.notice(&notice, None, &mut turn),
             Input::Joining(notice, decision) => self.notice(&notice, Some(decision), &mut turn),
             Input::Answered(reply, latency) => self.answered(&reply, latency, &mut turn),
-            Input::Declined { reason } => self.declined(reason, &mut turn),
+            Input::Declined { reason, latency } => self.declined(reason, latency, &mut turn),
             Input::Rejected(reply) => {
                 if !reply.is_success() && reply.status() != 404 {
                     turn.warn(&self.id, &format!("reject was refused: {}", reply.trouble()));
@@ -302,10 +308,7 @@ impl Call {
             Input::Restored { last_seen } => self.restored(last_seen, &mut turn),
             Input::Durable => self.recording.durable = self.phase == Phase::Established,
             Input::Stop => self.leave("the recorder was stopped", true, &mut turn),
-            Input::CaptureBroken => {
-                self.recording.broken = true;
-                self.recording.durable = false;
-            }
+            Input::CaptureBroken => self.recording.broken = true,
             Input::CaptureMended => self.recording.broken = false,
             Input::Missed { from } => self.missed(from, &mut turn),
         }
@@ -378,11 +381,6 @@ impl Call {
         let chain = self.chain.as_ref().map(|chain| alias("chain", format!("{}|{}", self.tenant, key(chain))));
         let thread = self.thread.as_ref().map(|thread| alias("thread", thread.clone()));
         chain.into_iter().chain(thread).chain([alias("call", self.id.key().to_owned())]).collect()
-    }
-
-    /// What makes legs witnesses of the same user: tenant, chain, observed user. `None` while one of them is unknown.
-    pub fn observation(&self) -> Option<(String, String, String)> {
-        Some((self.tenant.clone(), key(self.chain.as_ref()?), key(self.observed.as_ref()?)))
     }
 
     /// In keys: the same for all legs of the conversation.

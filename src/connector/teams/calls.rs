@@ -59,6 +59,8 @@ pub(super) enum Line {
     Outcome(CallId, Input),
     /// What came of a request that a call made: method and address, and the answer.
     Reply(CallId, Token, String, Reply),
+    /// The conversation that a call belongs to; `None` if the archive refuses for good.
+    Belongs(CallId, Option<ConversationId>),
     /// A body that told of these calls could not be stored; when it arrived.
     Missed(Vec<CallId>, Timestamp),
 }
@@ -166,7 +168,8 @@ async fn decide_and_answer(desk: &Arc<Desk>, call: CallId, offer: Offer, tid: &s
                 "{}: declined a call: {reason}",
                 desk.name()
             );
-            desk.calls.tell(Line::Outcome(call.clone(), Input::Declined { reason }));
+            let latency = desk.now().since(arrived);
+            desk.calls.tell(Line::Outcome(call.clone(), Input::Declined { reason, latency }));
             let reply = desk.client.ask(request::reject(&call, desk.config.reject_reason, until)).await;
             desk.calls.tell(Line::Outcome(call, Input::Rejected(reply)));
         }
@@ -177,6 +180,8 @@ async fn decide_and_answer(desk: &Arc<Desk>, call: CallId, offer: Offer, tid: &s
 struct Leg {
     call: Call,
     conversation: Option<ConversationId>,
+    /// The archive is asked for it.
+    looking: bool,
     /// Said, and not stored: the fact and the envelope it was read from.
     said: Vec<(Fact, Source)>,
     /// Envelopes to be marked as interpreted with the next append.
@@ -291,7 +296,8 @@ impl Switchboard {
             self.tick();
             self.store().await?;
             // An archive that refuses must not hold up the end: the next start asks how the calls stand.
-            let stored = self.landing.is_none() || self.storage.borrow().refuses.is_some();
+            let stored = (self.landing.is_none() && !self.legs.values().any(|leg| leg.looking))
+                || self.storage.borrow().refuses.is_some();
             if leaving && stored && self.legs.values().all(|leg| leg.ended_at.is_some() || leg.is_idle()) {
                 return Ok(());
             }
@@ -352,6 +358,12 @@ impl Switchboard {
                     leg.asked |= is_call && leg.call.phase() >= Phase::Established;
                 }
                 self.feed(&call, "", Input::Reply(token, reply), source);
+            }
+            Line::Belongs(call, conversation) => {
+                if let Some(leg) = self.legs.get_mut(&call) {
+                    leg.looking = false;
+                    leg.conversation = leg.conversation.take().or(conversation);
+                }
             }
             Line::Missed(calls, at) => {
                 for call in calls {
@@ -456,10 +468,15 @@ impl Switchboard {
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        let waiting = |leg: &Leg| (leg.conversation.is_none() && !leg.said.is_empty()).then_some(leg.settles_at);
+        let waiting = |leg: &Leg| {
+            let waits = leg.conversation.is_none() && !leg.looking && !leg.said.is_empty();
+            waits.then_some(leg.settles_at)
+        };
         let machines = self.legs.values().filter_map(|leg| leg.call.deadline());
         let ended = self.legs.values().filter_map(|leg| leg.ended_at.map(|at| at.plus(REMEMBERED)));
-        machines.chain(self.legs.values().filter_map(waiting)).chain(ended).min()
+        // What has to be stored waits for the append under way, not for a time.
+        let storing = self.legs.values().filter_map(waiting).chain(ended).filter(|_| self.landing.is_none());
+        machines.chain(storing).min()
     }
 
     fn tick(&mut self) {
@@ -471,12 +488,33 @@ impl Switchboard {
         }
     }
 
+    /// Asks where the calls belong that have said something, beside everything else.
+    fn look_up(&mut self) {
+        let now = self.desk.now();
+        for (id, leg) in &mut self.legs {
+            let wants = leg.conversation.is_none() && !leg.looking && !leg.said.is_empty();
+            if !wants || !leg.is_settled(now) {
+                continue;
+            }
+            leg.looking = true;
+            let (desk, id, aliases) = (Arc::clone(&self.desk), id.clone(), leg.call.aliases());
+            tokio::spawn(async move {
+                let here = desk.conversations.find_or_open(&desk, &aliases).await.ok();
+                if let Some(here) = &here {
+                    desk.conversations.is_of_call(&here.id).await;
+                }
+                desk.calls.tell(Line::Belongs(id, here.map(|here| here.id)));
+            });
+        }
+    }
+
     /// Begins to store what the calls have said, as far as it is known where it belongs, unless that is under way.
     async fn store(&mut self) -> Result<(), SinkError> {
+        self.look_up();
         if self.landing.is_some() {
             return Ok(());
         }
-        let (batch, calls) = self.batch().await?;
+        let (batch, calls) = self.batch().await;
         if batch == Append::default() {
             return Ok(());
         }
@@ -498,7 +536,7 @@ impl Switchboard {
         }
     }
 
-    async fn batch(&mut self) -> Result<(Append, Vec<CallId>), SinkError> {
+    async fn batch(&mut self) -> (Append, Vec<CallId>) {
         let now = self.desk.now();
         let mut batch = Append::default();
         let mut stored = Vec::new();
@@ -510,14 +548,6 @@ impl Switchboard {
         }
         for (id, leg) in &mut self.legs {
             if !leg.said.is_empty() {
-                if leg.conversation.is_none() {
-                    if !leg.is_settled(now) {
-                        continue;
-                    }
-                    let here = self.desk.conversations.find_or_open(&self.desk, &leg.call.aliases()).await?;
-                    self.desk.conversations.is_of_call(&here.id).await;
-                    leg.conversation = Some(here.id);
-                }
                 let Some(conversation) = leg.conversation.clone() else { continue };
                 batch.aliases.extend(leg.call.aliases().into_iter().map(|alias| (conversation.clone(), alias)));
                 for (fact, source) in leg.said.drain(..) {
@@ -553,7 +583,7 @@ impl Switchboard {
             self.legs.remove(&id);
             self.desk.calls.forget(&id);
         }
-        Ok((batch, stored))
+        (batch, stored)
     }
 
     /// An answer as an envelope, so that what is read from it can be proved.
@@ -576,6 +606,7 @@ impl Leg {
         Leg {
             call,
             conversation: None,
+            looking: false,
             said: Vec::new(),
             read: Vec::new(),
             settles_at: now.plus(SETTLES_AFTER),

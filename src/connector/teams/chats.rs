@@ -94,6 +94,8 @@ enum Came {
     Head(String, Reply),
     /// The notice was sent, or not.
     Notice(invite::Sent),
+    /// What follows from this envelope is stored.
+    Kept(EnvelopeId),
 }
 
 /// What became of the contents of a message: what is kept, or why not.
@@ -178,6 +180,11 @@ impl Lane {
         let desk = Arc::clone(&self.desk);
         for owed in std::mem::take(&mut self.owed) {
             self.owe(owed).await?;
+        }
+        // Notices that the last run did not come to send, or of which it did not hear what came of them.
+        let unsaid = self.rooms.iter().filter(|(_, room)| room.note.notice.is_some());
+        for thread in unsaid.map(|(thread, _)| thread.clone()).collect::<Vec<_>>() {
+            self.say_notice(&thread).await;
         }
         loop {
             let mut idle = true;
@@ -346,6 +353,10 @@ impl Lane {
             }
             Came::Head(thread, reply) => self.head(&thread, &reply).await,
             Came::Notice(sent) => self.noticed(sent).await,
+            Came::Kept(envelope) => {
+                self.done(envelope);
+                Ok(())
+            }
         }
     }
 
@@ -434,10 +445,19 @@ impl Lane {
         self.awaited += 1;
         let (desk, came) = (Arc::clone(&self.desk), self.came.0.clone());
         let priority = if ready.live { Priority::Live } else { Priority::Backfill };
+        let thread = ready.thread.clone();
         tokio::spawn(async move {
             let mut kept = Vec::with_capacity(wants.len());
             for want in wants {
-                let ask = Ask::graph(Method::Get, want.path.clone(), Class::Other, priority);
+                // As patient as with the message itself: without the bytes the record would be poorer for ever.
+                let ask = Ask {
+                    patience: Patience::Tries(9),
+                    ..Ask::graph(Method::Get, want.path.clone(), Class::Other, priority)
+                };
+                let ask = match &thread {
+                    Some(thread) => ask.of_thread(thread.clone()),
+                    None => ask,
+                };
                 let outcome = match desk.client.ask(ask).await {
                     Reply::Answer { status: 200..=299, content_type, body, .. } => match desk.keep(body).await {
                         Ok(stored) => {

@@ -212,7 +212,7 @@ impl Probe {
             .map_err(|problem| problem.to_string())?;
         for action in desk.handle(Input::Tick, self.clock.now()) {
             if let Action::Request(request) = action {
-                let (reply, retry_after) = self.outside.form(&request).await;
+                let (reply, retry_after) = self.outside.form(&request, self.clock.now()).await;
                 let input = match reply {
                     Reply::Answer { status, body, .. } => Input::Answered { status, retry_after, body },
                     Reply::Failed(why) => Input::Unreachable(why),

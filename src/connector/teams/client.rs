@@ -201,14 +201,20 @@ impl Client {
     }
 
     /// Asks the login service; the form holds secrets and goes nowhere else.
-    pub(super) async fn form(&self, url: &Url, form: String) -> Reply {
+    /// Also what the service says of when to come again.
+    pub(super) async fn form(&self, url: &Url, form: String) -> (Reply, Option<Duration>) {
         let request = self
             .for_url(url)
             .post(url.clone())
             .timeout(Duration::from_secs(15))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        reply(exchange(request).await)
+        let attempt = exchange(request).await;
+        let pause = match &attempt {
+            Attempt::Answer { headers, .. } => text(headers, header::RETRY_AFTER),
+            Attempt::Failed(_) => None,
+        };
+        (reply(attempt), pause.and_then(|told| budget::pause_told(&told, self.clock.now())))
     }
 
     /// Keeps a connection to Graph open: the first call after hours of silence must not pay for a handshake.

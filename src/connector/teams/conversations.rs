@@ -61,8 +61,9 @@ impl Conversations {
     /// The conversation that bears any of these aliases, the first in the list that is known; opens one if none is. All of
     /// them bear it afterwards, but for those that are another's.
     pub(super) async fn find_or_open(&self, desk: &Desk, aliases: &[Alias]) -> Result<Here, SinkError> {
+        self.learn(desk, aliases).await?;
         let mut known = self.known.lock().await;
-        if let Some(here) = known.find(desk, aliases).await? {
+        if let Some(here) = known.find(aliases) {
             return Ok(here);
         }
         let id = ConversationId::new(desk.now(), desk.random());
@@ -75,9 +76,28 @@ impl Conversations {
 
     /// The conversation of a chat, if the archive has it.
     pub(super) async fn of_thread(&self, desk: &Desk, id: &str) -> Result<Option<ConversationId>, SinkError> {
-        let mut known = self.known.lock().await;
-        let found = known.owner(desk, &thread(id)).await?;
-        Ok(found.filter(|id| known.by_id.get(id).is_none_or(|state| state.stored)))
+        let alias = thread(id);
+        self.learn(desk, std::slice::from_ref(&alias)).await?;
+        let known = self.known.lock().await;
+        let found = known.by_alias.get(&alias);
+        Ok(found.filter(|id| known.by_id.get(id).is_none_or(|state| state.stored)).cloned())
+    }
+
+    /// Asks the archive for what is not known here. Nothing is held meanwhile: an archive that does not answer must not hold
+    /// up those who ask for what is known.
+    async fn learn(&self, desk: &Desk, aliases: &[Alias]) -> Result<(), SinkError> {
+        for alias in aliases {
+            if self.known.lock().await.by_alias.contains_key(alias) {
+                continue;
+            }
+            let Some(stored) = desk.conversation_of(std::slice::from_ref(alias)).await? else { continue };
+            let mut known = self.known.lock().await;
+            let state =
+                State { started: stored.started, notice_sent: stored.notice_sent, of_call: false, stored: true };
+            known.by_id.entry(stored.id.clone()).or_insert(state);
+            known.by_alias.entry(alias.clone()).or_insert(stored.id);
+        }
+        Ok(())
     }
 
     /// It belongs to a call, which tells of its beginning and end.
@@ -126,31 +146,12 @@ impl Conversations {
 }
 
 impl Known {
-    async fn find(&mut self, desk: &Desk, aliases: &[Alias]) -> Result<Option<Here>, SinkError> {
-        let mut found: Option<ConversationId> = None;
-        let mut free = Vec::new();
+    fn find(&mut self, aliases: &[Alias]) -> Option<Here> {
+        let id = aliases.iter().find_map(|alias| self.by_alias.get(alias).cloned())?;
         for alias in aliases {
-            match self.owner(desk, alias).await? {
-                Some(id) => found = found.or(Some(id)),
-                None => free.push(alias),
-            }
-        }
-        let Some(id) = found else { return Ok(None) };
-        for alias in free {
-            self.by_alias.insert(alias.clone(), id.clone());
+            self.by_alias.entry(alias.clone()).or_insert_with(|| id.clone());
         }
         let state = self.by_id.get(&id).copied().unwrap_or_default();
-        Ok(Some(state.of(id)))
-    }
-
-    async fn owner(&mut self, desk: &Desk, alias: &Alias) -> Result<Option<ConversationId>, SinkError> {
-        if let Some(id) = self.by_alias.get(alias) {
-            return Ok(Some(id.clone()));
-        }
-        let Some(stored) = desk.conversation_of(std::slice::from_ref(alias)).await? else { return Ok(None) };
-        let (started, notice_sent) = (stored.started, stored.notice_sent);
-        self.by_id.entry(stored.id.clone()).or_insert(State { started, notice_sent, of_call: false, stored: true });
-        self.by_alias.insert(alias.clone(), stored.id.clone());
-        Ok(Some(stored.id))
+        Some(state.of(id))
     }
 }

@@ -147,19 +147,18 @@ impl Desk {
     where
         F: Future<Output = Result<T, SinkError>>,
     {
-        let mut refused = false;
+        let mut trying = None;
         loop {
             match act().await {
                 Ok(done) => {
-                    if refused {
+                    if trying.take().is_some() {
                         self.context.stored();
                     }
                     return Ok(done);
                 }
                 Err(error) => {
                     let Some(wait) = error.retry_after else { return Err(error) };
-                    refused = true;
-                    self.context.refused(&error);
+                    trying.get_or_insert_with(|| self.context.refused_again(&error));
                     tokio::select! {
                         () = tokio::time::sleep(wait.max(Duration::from_millis(10))) => {}
                         () = self.over.cancelled() => return Err(error),

@@ -240,7 +240,7 @@ async fn tell_health(desk: &Desk) {
         if told.as_ref() != Some(&(has_token, why.clone())) {
             match (has_token, &why) {
                 (true, _) => {
-                    if health.state() != HealthState::Listening {
+                    if health.own_state() != HealthState::Listening {
                         tracing::info!(connector.name = desk.name(), "{}: signed in and listening", desk.name());
                     }
                     health.set(HealthState::Listening);
@@ -250,7 +250,7 @@ async fn tell_health(desk: &Desk) {
                     health.alarm(why.clone());
                 }
                 (false, None) => {
-                    if health.state() != HealthState::Alarm {
+                    if health.own_state() != HealthState::Alarm {
                         health.set(HealthState::Connecting);
                     }
                 }

@@ -199,6 +199,17 @@ impl Planner {
         self.targets.contains_key(target)
     }
 
+    /// The channel with this thread, if it is followed.
+    pub fn channel(&self, thread: &str) -> Option<Target> {
+        let of = |target: &&Target| matches!(target, Target::Channel { channel, .. } if channel == thread);
+        self.targets.keys().find(of).cloned()
+    }
+
+    /// Until when everything that changed in a target is stored.
+    pub fn checkpoint(&self, target: &Target) -> Option<Timestamp> {
+        self.targets.get(target)?.record.checkpoint()
+    }
+
     /// Until when everything of a target is known to have been read; of what never was, when it was first followed.
     pub fn good_until(&self, target: &Target) -> Option<Timestamp> {
         self.targets.get(target)?.record.good_until()

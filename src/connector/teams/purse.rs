@@ -144,7 +144,7 @@ async fn ask(client: &Client, request: &TokenRequest) -> Input {
         form.finish()
     };
     match client.form(&url, form).await {
-        Reply::Answer { status, body, .. } => Input::Answered { status, retry_after: None, body },
-        Reply::Failed(why) => Input::Unreachable(why),
+        (Reply::Answer { status, body, .. }, retry_after) => Input::Answered { status, retry_after, body },
+        (Reply::Failed(why), _) => Input::Unreachable(why),
     }
 }

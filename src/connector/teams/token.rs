@@ -119,6 +119,8 @@ pub struct TokenDesk {
     due: Timestamp,
     outages: u32,
     failure: Option<TokenFailure>,
+    /// The request under way bears credentials that are not used any more.
+    outdated: bool,
 }
 
 impl TokenDesk {
@@ -147,6 +149,7 @@ impl TokenDesk {
             due: Timestamp(i64::MIN),
             outages: 0,
             failure: None,
+            outdated: false,
         })
     }
 
@@ -158,6 +161,8 @@ impl TokenDesk {
         }
         self.proof = Proof::of(credential)?;
         self.credential = credential.clone();
+        // What is under way was asked with the old ones.
+        self.outdated = self.asked_at.is_some();
         if matches!(self.failure, Some(TokenFailure::Refused { .. })) {
             self.due = self.due.min(now);
         }
@@ -243,6 +248,7 @@ impl TokenDesk {
 
     fn granted(&mut self, granted: answer::Granted, asked: Timestamp, now: Timestamp) -> Vec<Action> {
         self.asked_at = None;
+        self.outdated = false;
         self.outages = 0;
         self.failure = None;
         self.issued += 1;
@@ -265,7 +271,7 @@ impl TokenDesk {
             TokenFailure::Outage { retry_after, .. } => (self.pause(*retry_after), Action::Warn(text)),
             TokenFailure::Unreachable(_) => (self.pause(None), Action::Warn(text)),
         };
-        self.due = now.plus(pause);
+        self.due = if std::mem::take(&mut self.outdated) { now } else { now.plus(pause) };
         self.failure = Some(failure);
         vec![action]
     }

@@ -4,7 +4,6 @@
 //! reading. Requests and stored pages come back to it as lines.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,24 +34,28 @@ const PIECE: Duration = Duration::from_secs(24 * 3600);
 /// How long a note waits for the conversation of its chat: the facts of a call wait for their chat, too.
 const NOTE_WAITS: Duration = Duration::from_secs(10);
 
+/// Between tries of an archive that refuses.
+const PROBE: Duration = Duration::from_secs(2);
+
 /// Between looks at the notes that wait.
 const NOTE_LOOK: Duration = Duration::from_millis(500);
 
 /// What is asked of the task.
-#[derive(Debug)]
 enum Line {
     Follow(Target),
     Heard(Target),
     CallEnded(Target),
-    Keeper(subscription::Input),
+    Keeper(subscription::Input, Option<Ack>),
+    Missed,
 }
+
+/// What is to be done when what follows from a line is stored.
+type Ack = Box<dyn FnOnce() + Send>;
 
 /// The way to the task.
 pub(super) struct Upkeep {
     lines: mpsc::UnboundedSender<Line>,
     keeper: Mutex<Option<Keeper>>,
-    /// A body was refused while the archive did not store.
-    missed: AtomicBool,
 }
 
 fn target(thread: &str, team: Option<&str>) -> Target {
@@ -66,7 +69,7 @@ impl Upkeep {
     pub(super) fn new() -> (Upkeep, Requests) {
         // Unbounded in type; what is in it stands for something stored.
         let (sender, lines) = mpsc::unbounded_channel();
-        (Upkeep { lines: sender, keeper: Mutex::new(None), missed: AtomicBool::new(false) }, Requests(lines))
+        (Upkeep { lines: sender, keeper: Mutex::new(None) }, Requests(lines))
     }
 
     fn tell(&self, line: Line) {
@@ -90,29 +93,33 @@ impl Upkeep {
 
     /// A notification or an activity could not be stored; when the archive stores again, the chats are read.
     pub(super) fn missed(&self) {
-        self.missed.store(true, Ordering::SeqCst);
+        self.tell(Line::Missed);
     }
 
-    /// Something about a subscription.
-    pub(super) fn lifecycle(&self, item: &Item) {
-        if let Says::Lifecycle(event) = &item.says {
-            self.tell(Line::Keeper(subscription::Input::Lifecycle {
-                subscription: item.subscription.clone(),
-                event: event.clone(),
-                expires: item.expires.as_deref().and_then(moment::time),
-            }));
+    /// Something about a subscription; `ack` is called when what follows from it is stored.
+    pub(super) fn lifecycle(&self, item: &Item, ack: Ack) {
+        match &item.says {
+            Says::Lifecycle(event) => {
+                let input = subscription::Input::Lifecycle {
+                    subscription: item.subscription.clone(),
+                    event: event.clone(),
+                    expires: item.expires.as_deref().and_then(moment::time),
+                };
+                self.tell(Line::Keeper(input, Some(ack)));
+            }
+            _ => ack(),
         }
     }
 
     /// Notifications came through a subscription.
     pub(super) fn delivered(&self, subscription: &str) {
         let subscription = subscription.to_owned();
-        self.tell(Line::Keeper(subscription::Input::Delivered { subscription, count: 1 }));
+        self.tell(Line::Keeper(subscription::Input::Delivered { subscription, count: 1 }, None));
     }
 
     /// There is a new key pair.
     pub(super) fn new_key(&self, id: String, base64: String) {
-        self.tell(Line::Keeper(subscription::Input::NewKey(Certificate { id, base64 })));
+        self.tell(Line::Keeper(subscription::Input::NewKey(Certificate { id, base64 }), None));
     }
 
     /// Whether a notification bears the secret of its subscription.
@@ -162,6 +169,14 @@ pub(super) struct Housekeeping {
     gaps: Vec<Owed>,
     /// What the keeper wanted before there was a token.
     first: Vec<subscription::Action>,
+    /// To be called when everything so far is stored.
+    acks: Vec<Ack>,
+    /// A body was refused: the chats are read when the archive stores again.
+    missed: bool,
+    /// When the archive that refuses was tried last.
+    probed: Option<Timestamp>,
+    /// When the notes that wait were looked at last.
+    looked: Option<Timestamp>,
     /// Targets of which something was heard and nothing read yet.
     heard: HashSet<Target>,
     /// Targets that cannot be read, with the time until which that is told.
@@ -215,6 +230,10 @@ impl Housekeeping {
             changes,
             notes: Vec::new(),
             gaps: Vec::new(),
+            acks: Vec::new(),
+            missed: false,
+            probed: None,
+            looked: None,
             first,
             heard: HashSet::new(),
             broken: HashMap::new(),
@@ -238,21 +257,35 @@ impl Housekeeping {
         let cursor = std::mem::take(&mut self.cursor);
         self.plan(plan::Input::Start(cursor));
         for scope in desk.config.chat_scopes.clone() {
-            if let Some(target @ (Target::Chat { .. } | Target::Channel { .. })) = Target::of_resource(&scope) {
-                self.plan(plan::Input::Follow { target, since: None });
+            match Target::of_resource(&scope) {
+                // All the past of single chats; of a person's chats what comes from now on, and what is missed of that.
+                Some(target @ Target::User { .. }) => {
+                    self.plan(plan::Input::Follow { target, since: Some(desk.now()) });
+                }
+                Some(target) => self.plan(plan::Input::Follow { target, since: None }),
+                None => {}
             }
         }
         let mut storage = desk.context.health.storage();
         loop {
             self.store().await?;
-            if storage.borrow_and_update().refuses.is_none() && desk.upkeep.missed.swap(false, Ordering::SeqCst) {
+            let refuses = storage.borrow_and_update().refuses.is_some();
+            if refuses && self.probed.is_none_or(|at| desk.now().since(at) >= PROBE) {
+                // A webhook was refused and nobody else may have anything to store: whether the archive stores again is tried.
+                self.probed = Some(desk.now());
+                let value = Some(desk.now().millis().to_string().into_bytes());
+                self.changes.push(CursorChange { key: "probe".to_owned(), value });
+                continue;
+            }
+            if !refuses && std::mem::take(&mut self.missed) {
                 tracing::info!("{}: reads the chats for what could not be stored", desk.name());
                 self.plan(plan::Input::Everything(Reason::Gap));
                 continue;
             }
+            let probe = refuses.then(|| desk.now().plus(PROBE));
             let keeper = desk.upkeep.keeper(|keeper| keeper.deadline()).flatten();
             let notes = (!self.notes.is_empty()).then(|| desk.now().plus(NOTE_LOOK));
-            let deadline = keeper.into_iter().chain(self.planner.deadline()).chain(notes).min();
+            let deadline = keeper.into_iter().chain(self.planner.deadline()).chain(notes).chain(probe).min();
             let pause = deadline.map(|at| at.since(desk.now()) + Duration::from_millis(1));
             tokio::select! {
                 Some(line) = self.lines.recv() => self.take(line),
@@ -276,6 +309,7 @@ impl Housekeeping {
     fn take(&mut self, line: Line) {
         match line {
             Line::Follow(target) => {
+                let Some(target) = self.readable(target) else { return };
                 if self.heard.remove(&target) {
                     // What was only heard of has no past here yet.
                     self.plan(plan::Input::Drop(target.clone()));
@@ -290,15 +324,39 @@ impl Housekeeping {
             }
             Line::Heard(target) => {
                 let now = self.desk.now();
-                self.keep(subscription::Input::Active(target.resource()));
                 if !self.planner.follows(&target) {
                     self.heard.insert(target.clone());
                     self.plan(plan::Input::Follow { target, since: Some(now) });
                 }
             }
             Line::CallEnded(target) => self.plan(plan::Input::CallEnded(target)),
-            Line::Keeper(input) => self.keep(input),
+            Line::Keeper(input, ack) => {
+                self.keep(input);
+                self.acks.extend(ack);
+            }
+            Line::Missed => self.missed = true,
         }
+    }
+
+    /// The chat of a meeting in a channel is that channel's, and is reached through its team alone: from the configuration, or
+    /// from what the bot heard of it. `None`, and a gap, where the team is not known.
+    fn readable(&mut self, target: Target) -> Option<Target> {
+        let Target::Chat { thread } = &target else { return Some(target) };
+        if !thread.ends_with("@thread.tacv2") {
+            return Some(target);
+        }
+        if let Some(channel) = self.planner.channel(thread) {
+            return Some(channel);
+        }
+        let all = self.desk.config.chat_scopes.iter().any(|scope| subscription::same(scope, "/teams/getAllMessages"));
+        if !all && self.broken.insert(target.clone(), self.desk.now()).is_none() {
+            let now = self.desk.now();
+            let cause =
+                "the chat of a meeting in a channel is followed only if its channel is among chat_scopes".to_owned();
+            tracing::warn!(connector.name = self.desk.name(), "{}: {thread}: {cause}", self.desk.name());
+            self.gap(&target.resource(), now, now, cause);
+        }
+        None
     }
 
     fn keep(&mut self, input: subscription::Input) {
@@ -332,7 +390,7 @@ impl Housekeeping {
                     let said = trouble.as_ref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
                     let words = format!("subscription to {resource}: {what}{said}");
                     let id = subscription.as_deref().unwrap_or_default();
-                    let at = expires.unwrap_or(self.desk.now()).millis();
+                    let at = self.desk.now().millis();
                     let mut detail = serde_json::Map::new();
                     let expires = expires.map(|at| at.to_string());
                     for (name, value) in [("subscription", &subscription), ("expires", &expires), ("trouble", &trouble)]
@@ -379,13 +437,17 @@ impl Housekeeping {
         self.notes.push(Note { thread, fact, until: self.desk.now().plus(NOTE_WAITS) });
     }
 
-    /// What was new, or may have been missed, has been read. What is read as every day is not worth a line.
+    /// Puts on record that something was read.
     fn note_reading(&mut self, job: &Job, done: &backfill::Done) {
         let why = match job.reason {
             Reason::Gap => "something may have been missed",
             Reason::New => "it is new here",
             Reason::Again => "it broke off before",
-            Reason::Start | Reason::CallEnded | Reason::Reconcile => return,
+            // Where nothing was said, a line a day would only be noise.
+            _ if done.messages == 0 => return,
+            Reason::Start => "the recorder has started",
+            Reason::CallEnded => "a call in it has ended",
+            Reason::Reconcile => "it is compared every so often",
         };
         let resource = job.target.resource();
         let from = job.since.map_or("the beginning".to_owned(), |at| at.to_string());
@@ -417,7 +479,8 @@ impl Housekeeping {
                 let ended = match read {
                     Read::Done(done) => {
                         self.note_reading(&job, &done);
-                        if done.messages > 0 {
+                        // The overlap alone is no news.
+                        if done.checkpoint > self.planner.checkpoint(&job.target) {
                             self.keep(subscription::Input::Active(job.target.resource()));
                         }
                         self.broken.remove(&job.target);
@@ -455,32 +518,34 @@ impl Housekeeping {
     }
 
     async fn store(&mut self) -> Result<(), SinkError> {
-        if self.changes.is_empty() && self.notes.is_empty() && self.gaps.is_empty() {
-            return Ok(());
-        }
         let gaps = std::mem::take(&mut self.gaps);
         self.changes.extend(gaps.iter().map(Owed::entry));
         let mut events = Vec::new();
         let now = self.desk.now();
-        for note in std::mem::take(&mut self.notes) {
+        let stopping = self.desk.context.stop.is_cancelled();
+        let look = stopping || self.looked.is_none_or(|at| now.since(at) >= NOTE_LOOK);
+        self.looked = if look { Some(now) } else { self.looked };
+        for note in if look { std::mem::take(&mut self.notes) } else { Vec::new() } {
             let conversation = match &note.thread {
                 Some(thread) => self.desk.conversations.of_thread(&self.desk, thread).await?,
                 None => None,
             };
             let waits = conversation.is_none() && note.thread.is_some() && now < note.until;
-            if waits && !self.desk.context.stop.is_cancelled() {
+            if waits && !stopping {
                 self.notes.push(note);
             } else {
                 events.push(note.fact.captured(Origin::Recorder, conversation));
             }
         }
-        if self.changes.is_empty() && events.is_empty() && gaps.is_empty() {
-            return Ok(());
-        }
         let batch = Append { cursor: std::mem::take(&mut self.changes), events, ..Append::default() };
-        self.desk.append(batch).await?;
+        if batch != Append::default() {
+            self.desk.append(batch).await?;
+        }
         for owed in gaps {
             let _ = self.desk.gaps.send(owed);
+        }
+        for ack in self.acks.drain(..) {
+            ack();
         }
         Ok(())
     }

@@ -39,8 +39,9 @@ const STORE_TIME: Duration = Duration::from_millis(2_500);
 /// Longest validation token echoed.
 const LONGEST_TOKEN: usize = 4_096;
 
-/// Headers of a call notification that say more than its body (digest §4); kept beside the path in the envelope.
+/// Headers that say more than the body (digest §4); kept beside the path in the envelope.
 const KEPT_HEADERS: &[&str] = &[
+    "user-agent",
     "x-microsoft-skype-chain-id",
     "x-microsoft-skype-message-id",
     "x-microsoft-skype-original-message-id",
@@ -128,12 +129,23 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     trust::bearer(headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()))
 }
 
-fn envelope(desk: &Desk, request: String, headers: &HeaderMap, body: Bytes, pending: bool) -> Envelope {
+/// What was asked, with the headers that are kept.
+fn asked(path: &str, headers: &HeaderMap) -> String {
+    let mut request = format!("POST {path}");
+    for name in KEPT_HEADERS {
+        if let Some(value) = headers.get(*name).and_then(|value| value.to_str().ok()).filter(|v| v.len() <= 200) {
+            request.push_str(&format!(" {name}={}", value.replace(' ', "_")));
+        }
+    }
+    request
+}
+
+fn envelope(desk: &Desk, path: &str, headers: &HeaderMap, body: Bytes, pending: bool) -> Envelope {
     let content_type = headers.get(header::CONTENT_TYPE);
     Envelope {
         received_at: desk.now(),
         server_date: None,
-        request,
+        request: asked(path, headers),
         status: 0,
         content_type: content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         body,
@@ -187,27 +199,21 @@ async fn calls(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             .await
             .ok_or(No::Unavailable("the keys of call notifications cannot be read"))?
             .map_err(|refusal| No::Refused("/api/calls", refusal))?;
-        let mut request = format!("POST {path}");
-        for name in KEPT_HEADERS {
-            if let Some(value) = headers.get(*name).and_then(|value| value.to_str().ok()).filter(|v| v.len() <= 200) {
-                request.push_str(&format!(" {name}={}", value.replace(' ', "_")));
-            }
-        }
         let notices = match notice::read(&body) {
             Ok(notices) => notices,
             Err(notice::NotGraph) if serde_json::from_slice::<Value>(&body).is_ok() => {
                 // The service sends it again in Graph form (digest §5); this form is kept as it came.
-                store(&desk, envelope(&desk, request, &headers, body, false)).await?;
+                store(&desk, envelope(&desk, &path, &headers, body, false)).await?;
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
             Err(notice::NotGraph) => {
-                store(&desk, envelope(&desk, request, &headers, body, false)).await?;
+                store(&desk, envelope(&desk, &path, &headers, body, false)).await?;
                 return Err(No::Bad(StatusCode::BAD_REQUEST));
             }
         };
         // The answer goes out beside the fsync: five seconds are short.
         let joining = desk.calls.ring(&desk, &notices, &caller.tid, arrived);
-        let stored = store(&desk, envelope(&desk, request, &headers, body, true)).await;
+        let stored = store(&desk, envelope(&desk, &path, &headers, body, true)).await;
         if stored.is_err() {
             // Whether the service comes again is not documented: the calls are asked how they stand.
             let concerned = notices.iter().filter_map(|notice| notice.call.clone()).collect();
@@ -255,7 +261,7 @@ async fn notifications(State(desk): State<Arc<Desk>>, request: Request) -> Respo
             }
             return Ok(StatusCode::ACCEPTED.into_response());
         }
-        store_for_chats(&desk, envelope(&desk, format!("POST {path}"), &headers, body, true)).await?;
+        store_for_chats(&desk, envelope(&desk, &path, &headers, body, true)).await?;
         Ok(StatusCode::ACCEPTED.into_response())
     };
     outcome.await.unwrap_or_else(|no: No| no.answer(&desk))
@@ -279,7 +285,7 @@ async fn messages(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             return Err(No::Bad(StatusCode::BAD_REQUEST));
         }
         let invoke = text("type").eq_ignore_ascii_case("invoke");
-        store_for_chats(&desk, envelope(&desk, format!("POST {path}"), &headers, body, true)).await?;
+        store_for_chats(&desk, envelope(&desk, &path, &headers, body, true)).await?;
         // An invoke wants a body; everything else an empty one.
         Ok(if invoke {
             (StatusCode::OK, axum::Json(serde_json::json!({}))).into_response()

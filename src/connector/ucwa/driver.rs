@@ -200,7 +200,7 @@ impl Driver {
         let connector = self.context.source.connector.as_str();
         match report {
             Report::Connecting => {
-                if self.context.health.state() != HealthState::Alarm {
+                if self.context.health.own_state() != HealthState::Alarm {
                     self.context.health.set(HealthState::Connecting);
                 }
                 tracing::info!(connector.name = connector, "{connector}: signing in");
@@ -246,16 +246,18 @@ async fn write(
             receipts.push_back((ticket, append.envelopes.len()));
             merge(&mut merged, append);
         }
+        let mut trying = None;
         let appended = loop {
             match context.sink.append(&context.source, merged.clone()).await {
                 Ok(appended) => break appended,
                 Err(error) => {
                     let Some(wait) = error.retry_after else { return Err(error) };
-                    context.refused(&error);
+                    trying.get_or_insert_with(|| context.refused_again(&error));
                     tokio::time::sleep(wait).await;
                 }
             }
         };
+        drop(trying);
         context.stored();
         let mut ids = appended.envelopes.into_iter();
         for (ticket, count) in receipts {

@@ -111,7 +111,7 @@ fn being_installed_is_told_by_either_activity() {
         assert_eq!((removed.what, removed.facts[0].kind), (What::Removed, Kind::PlatformEvent));
     }
     let upgraded = read(&activity(json!({"type": "installationUpdate", "action": "add-upgrade"})), TENANT);
-    assert_eq!(upgraded.what, What::Other);
+    assert_eq!((upgraded.what, upgraded.facts[0].kind), (What::Upgraded, Kind::PlatformEvent));
 }
 
 #[test]

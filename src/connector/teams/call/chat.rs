@@ -37,7 +37,8 @@ impl Call {
         if self.phase != Phase::Established || self.thread.is_some() || !turn.settings.follow_chats {
             return;
         }
-        let Some(thread) = self.pair.take() else { return };
+        let asked = self.asks.values().any(|purpose| matches!(purpose, Purpose::FindChat { .. }));
+        let Some(thread) = self.pair.clone().filter(|_| !asked) else { return };
         let path = format!("/chats/{}", encoded(&thread));
         let ask = Ask::graph(Method::Get, path, Class::Other, Priority::Live).of_thread(thread.clone());
         self.ask(Purpose::FindChat { thread }, ask, turn);
@@ -45,9 +46,12 @@ impl Call {
 
     /// Whether there is such a chat.
     pub(super) fn found_chat(&mut self, thread: String, reply: &Reply, turn: &mut Turn<'_>) {
-        if self.thread.is_some() {
+        let known = reply.is_success() || matches!(reply.status(), 403 | 404);
+        if self.thread.is_some() || !known {
+            // It is asked again when the call is next.
             return;
         }
+        self.pair = None;
         let found =
             reply.is_success() && text(&reply.json(), &["id"]).is_some_and(|id| id.eq_ignore_ascii_case(&thread));
         let words = if found {

@@ -204,8 +204,7 @@ impl Call {
         self.timers.answer = None;
         let mut fact = Fact::new(Kind::InvitationAccepted, format!("{}|invitation|outcome", self.call_key()));
         fact.content.source_id = Some(self.id.as_str().to_owned());
-        let latency = self.latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
-        fact.content.detail = latency.map(|ms| json!({ "latency_ms": ms }));
+        fact.content.detail = self.latency.map(|latency| json!({ "latency_ms": milliseconds(latency) }));
         self.say(fact, turn);
     }
 
@@ -221,13 +220,16 @@ impl Call {
         self.outcome = Outcome::Said;
         let mut fact = Fact::new(Kind::InvitationFailed, format!("{}|invitation|outcome", self.call_key()));
         fact.content.source_id = Some(self.id.as_str().to_owned());
-        fact.content.detail = meaning(&reason).map(|meaning| json!({ "meaning": meaning }));
+        let mut detail = serde_json::Map::new();
+        detail.extend(meaning(&reason).map(|meaning| ("meaning".to_owned(), meaning.into())));
+        detail.extend(self.latency.map(|latency| ("latency_ms".to_owned(), milliseconds(latency).into())));
+        fact.content.detail = (!detail.is_empty()).then_some(Value::Object(detail));
         fact.content.reason = Some(reason);
         self.say(fact, turn);
     }
 
     /// Policy says no.
-    pub(super) fn declined(&mut self, reason: String, turn: &mut Turn<'_>) {
+    pub(super) fn declined(&mut self, reason: String, latency: Duration, turn: &mut Turn<'_>) {
         if !self.invited || self.outcome != Outcome::Pending {
             return;
         }
@@ -235,6 +237,7 @@ impl Call {
         let mut fact = Fact::new(Kind::InvitationDeclined, format!("{}|invitation|outcome", self.call_key()));
         fact.content.source_id = Some(self.id.as_str().to_owned());
         fact.content.reason = Some(plain(bounded(&reason, 1024)));
+        fact.content.detail = Some(json!({ "latency_ms": milliseconds(latency) }));
         self.say(fact, turn);
         if self.phase < Phase::Refused {
             self.phase = Phase::Refused;
@@ -383,6 +386,7 @@ impl Call {
         fact.content.modalities = (!self.modalities.is_empty()).then(|| self.modalities.clone());
         fact.content.detail = orphan.then(|| json!({ "found": "in the middle, without its invitation" }));
         self.say(fact, turn);
+        self.missed_before(turn);
     }
 
     /// `conversation.changed` for everything that is new; nothing if nothing is.
@@ -536,6 +540,10 @@ impl Call {
             self.ask(purpose, ask, turn);
         }
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An HTTP status as a reason's code.

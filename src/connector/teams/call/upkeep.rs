@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::say::plain;
-use super::{Call, Leaving, Phase, Purpose, Token, Turn};
+use super::{Action, Call, Leaving, Phase, Purpose, Token, Turn};
 use crate::connector::teams::ask::{Ask, Patience, Reply};
 use crate::connector::teams::fact::Fact;
 use crate::connector::teams::member::{bounded, text};
@@ -17,6 +17,10 @@ const QUICK: Duration = Duration::from_secs(2);
 const PATIENT: Duration = Duration::from_secs(15);
 /// Longest wait for the platform's word of the end after DELETE.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// A call of which nothing can be learnt is given up after so long.
+const GIVEN_UP: Duration = Duration::from_secs(600);
+/// The cause of a gap.
+const MISSED: &str = "the archive could not store what the platform told of this call";
 /// Pause before a failed keepAlive or DELETE is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -52,8 +56,12 @@ impl Call {
         match self.phase {
             // Declined or refused, and the end was never told: nothing more is to come.
             Phase::Refused => self.end(None, None, turn),
+            // Nothing but a notification that could not be stored was ever heard of it, and nobody can tell more.
+            Phase::New if self.missed_from.is_none_or(|from| turn.now.since(from) > GIVEN_UP) => {
+                self.end(None, None, turn)
+            }
             // It rang and nothing followed; the call itself knows.
-            Phase::Offered | Phase::Answering => {
+            Phase::New | Phase::Offered | Phase::Answering => {
                 self.timers.settle = Some(turn.now.plus(AGAIN));
                 self.get_call(turn);
             }
@@ -154,7 +162,13 @@ impl Call {
                 let applied = self.roster.apply_fetched(&reply.json(), began_at, &scope);
                 self.say_all(applied.facts, turn);
             }
-            Purpose::GetCall => turn.warn(&self.id, &format!("the check of the call failed: {}", reply.trouble())),
+            Purpose::GetCall => {
+                turn.warn(&self.id, &format!("the check of the call failed: {}", reply.trouble()));
+                if let Some(why) = self.checks.take() {
+                    let trouble = reply.trouble();
+                    self.note(format!("asked how the call stands, because {why}; no answer: {trouble}"), "check", turn);
+                }
+            }
             Purpose::GetParticipants { .. } => {
                 turn.warn(&self.id, &format!("the check of the roster failed: {}", reply.trouble()));
             }
@@ -201,9 +215,13 @@ impl Call {
     pub(super) fn missed(&mut self, from: Timestamp, turn: &mut Turn<'_>) {
         match self.phase {
             Phase::Refused | Phase::Ended => {}
-            Phase::New | Phase::Offered | Phase::Answering => self.get_call(turn),
+            Phase::New | Phase::Offered | Phase::Answering => {
+                self.missed_from.get_or_insert(from);
+                self.timers.settle.get_or_insert(turn.now.plus(AGAIN));
+                self.get_call(turn);
+            }
             Phase::Establishing | Phase::Established | Phase::Terminating => {
-                self.gap("missed", "the archive could not store what the platform told of this call", from, turn);
+                self.gap("missed", MISSED, from, turn);
                 self.checks = Some("something could not be stored".to_owned());
                 self.get_call(turn);
                 self.get_participants(turn);
@@ -216,6 +234,13 @@ impl Call {
         if self.started {
             let key = format!("{}|{what}|{}", self.call_key(), turn.now.millis());
             self.say(Fact::of_recorder(words, key, serde_json::Map::new()), turn);
+        }
+    }
+
+    /// It has begun here: what was missed before is said.
+    pub(super) fn missed_before(&mut self, turn: &mut Turn<'_>) {
+        if let Some(from) = self.missed_from.take() {
+            self.gap("missed", MISSED, from, turn);
         }
     }
 
@@ -238,6 +263,10 @@ impl Call {
         let from = last_seen.map_or(self.last_sign, |seen| seen.max(self.last_sign));
         self.gap("gap", "the recorder was not running", from, turn);
         self.checks = Some("the recorder was not running".to_owned());
+        // Whoever follows chats may not have come to store it.
+        if let Some(thread) = self.thread.clone().filter(|_| self.phase >= Phase::Establishing) {
+            turn.out.push(Action::Chat(thread));
+        }
         match self.phase {
             Phase::New | Phase::Refused | Phase::Ended => {}
             Phase::Offered | Phase::Answering => self.get_call(turn),

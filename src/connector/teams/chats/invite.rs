@@ -45,6 +45,10 @@ impl Lane {
     pub(super) async fn activity(&mut self, work: Work, activity: Activity) -> Result<(), SinkError> {
         match activity.what {
             Form::Installed => self.installed(work, activity).await,
+            // An upgrade of what was never told to be there is an installation that was missed.
+            Form::Upgraded if self.rooms.get(&activity.thread).is_none_or(|room| !room.note.invited) => {
+                self.installed(work, activity).await
+            }
             Form::Removed => {
                 let thread = activity.thread.clone();
                 let mut fact = Fact::new(Kind::PlatformEvent, format!("removed|{thread}|{}", activity.stamp));
@@ -114,7 +118,7 @@ impl Lane {
                 facts.push(accepted);
                 let room = self.rooms.entry(thread.clone()).or_default();
                 room.note.declined = false;
-                room.notice = activity.service_url.clone().map(|url| (url, thread.clone()));
+                room.note.notice = activity.service_url.clone().map(|url| (url, thread.clone()));
                 if thread.starts_with("19:") {
                     desk.upkeep.follow(&thread, activity.team.as_deref());
                 }
@@ -160,10 +164,13 @@ impl Lane {
         let desk = std::sync::Arc::clone(&self.desk);
         let Some(room) = self.rooms.get_mut(thread) else { return };
         let Some(conversation) = room.note.conversation.clone() else { return };
-        let Some((service_url, reference)) = room.notice.take() else { return };
+        let Some((service_url, reference)) = room.note.notice.clone().filter(|_| !room.telling) else { return };
         if desk.config.notice.is_empty() || !desk.conversations.notify(&conversation).await {
+            room.note.notice = None;
+            self.note(thread);
             return;
         }
+        room.telling = true;
         let path = format!("/v3/conversations/{}/activities", encoded(&reference));
         let body =
             json!({"type": "message", "text": desk.config.notice, "channelData": {"notification": {"alert": true}}});
@@ -183,6 +190,11 @@ impl Lane {
     /// The notice was sent, or not.
     pub(super) async fn noticed(&mut self, sent: Sent) -> Result<(), SinkError> {
         let Sent { thread, conversation, asked_at, reply } = sent;
+        if let Some(room) = self.rooms.get_mut(&thread) {
+            room.telling = false;
+            room.note.notice = None;
+        }
+        self.note(&thread);
         let answer = reply.json();
         let id = answer.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         let message = Message { id: id.clone(), text: self.desk.config.notice.clone(), ..Message::default() };

@@ -38,6 +38,9 @@ pub(super) struct Note {
     /// The team of a channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) team: Option<String>,
+    /// Where the notice is to be said, until it is known what came of it: service URL and conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) notice: Option<(String, String)>,
 }
 
 /// A chat.
@@ -46,8 +49,8 @@ pub(super) struct Room {
     pub(super) note: Note,
     opening: bool,
     waiting: Vec<Waiting>,
-    /// Where the notice is to be said: service URL and conversation.
-    pub(super) notice: Option<(String, String)>,
+    /// The notice is on its way.
+    pub(super) telling: bool,
     /// Members as the head told them, until the roll call.
     members: Vec<Person>,
     pub(super) roll_call: Option<Timestamp>,

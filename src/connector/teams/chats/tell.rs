@@ -161,7 +161,8 @@ impl Lane {
             (None, _) => Resource::ChatMessage { chat: identity.thread.clone().unwrap_or_default(), message: id },
         };
         let (path, class) = resource.path().unwrap_or((String::new(), Class::Other));
-        let ask = Ask::graph(Method::Get, path, class, Priority::Live);
+        let thread = identity.thread.clone().or(ready.thread.clone()).unwrap_or_default();
+        let ask = Ask::graph(Method::Get, path, class, Priority::Live).of_thread(thread);
         self.ask(ask, move |reply| super::Came::Newest(Box::new(ready), reply));
     }
 
@@ -217,8 +218,15 @@ impl Lane {
                 self.tell_in(&chat, work, facts).await
             }
             What::Lifecycle(item) => {
-                self.desk.upkeep.lifecycle(&item);
-                self.done(work.envelope);
+                // Read for good when what follows from it is stored.
+                self.awaited += 1;
+                let came = self.came.0.clone();
+                self.desk.upkeep.lifecycle(
+                    &item,
+                    Box::new(move || {
+                        let _ = came.send(super::Came::Kept(work.envelope));
+                    }),
+                );
                 Ok(())
             }
             What::Unknown { thread, json, fault } => self.unknown(work, thread, json, fault).await,

@@ -6,9 +6,11 @@ use reqwest::header::{self, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::super::ask::Reply;
+use super::super::budget;
 use super::super::token::TokenRequest;
 use crate::connector::secret::Secret;
 use crate::connector::web;
+use crate::model::Timestamp;
 
 /// Largest answer read.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -60,12 +62,12 @@ impl Outside {
     }
 
     /// Asks the login service; the form holds secrets and goes nowhere else. Also `Retry-After` of the answer in seconds.
-    pub(super) async fn form(&self, request: &TokenRequest) -> (Reply, Option<Duration>) {
+    pub(super) async fn form(&self, request: &TokenRequest, now: Timestamp) -> (Reply, Option<Duration>) {
         let Ok(url) = Url::parse(&request.url) else { return (Reply::Failed("not a URL".to_owned()), None) };
         let post = self.client(&url).post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let (reply, headers) = exchange(post.body(encoded(request))).await;
-        let pause = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        (reply, pause.map(Duration::from_secs))
+        let told = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        (reply, told.and_then(|told| budget::pause_told(told, now)))
     }
 }
 

@@ -206,6 +206,10 @@ impl Keeper {
             _ => {}
         }
         sub.failures = sub.failures.saturating_add(1);
+        if sub.failures == 1 {
+            self.tell(key, "not renewed", Some(&reply.trouble()));
+        }
+        let Some(sub) = self.subs.get_mut(key) else { return };
         if matches!(reply.status(), 400..=403) || sub.failures >= 3 {
             sub.alarmed = true;
             self.out.push(Action::Alarm {
