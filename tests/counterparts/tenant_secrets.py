@@ -1,12 +1,15 @@
 """Secrets and certificates of a running recorder: new ones are taken up, ends are told of in time, unusable ones change nothing."""
 
+import datetime
+import os
 import time
 
-from recorder_run import settings
+from recorder_run import of, settings, texts
 from tenant import SECRET
 from tenant_answer import accepted, finish
 from tenant_keys import client_certificate
-from tenant_subscriptions import ALL, subscribed
+from tenant_send import ALICE
+from tenant_subscriptions import ALL, group, said, subscribed
 
 
 @settings(keys=ALL)
@@ -60,4 +63,31 @@ def a_new_certificate_needs_no_restart_and_its_end_is_told(run):
     run.archive()
 
 
-SCENARIOS = (a_new_secret_needs_no_restart, an_unusable_secret_changes_nothing, a_new_certificate_needs_no_restart_and_its_end_is_told)
+@settings(keys=ALL)
+def key_pairs_are_changed_by_schedule(run):
+    """The pair in use is 200 days old, the schedule says 180: a new one is made and told to the subscription, and the old one goes on opening."""
+    chat = group(run)
+    run.start()
+    one = subscribed(run)[0]
+    said(run, chat, "with the first")
+    run.until("the first", lambda e: texts(e) == ["with the first"])
+    run.stop()
+    folder = run.path("archive", "keys", "teams-teams")
+    name, = os.listdir(folder)
+    rest = name.split("-", 1)[1]
+    old = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=200)
+    os.rename(os.path.join(folder, name), os.path.join(folder, old.strftime("%Y%m%dT%H%M%S.000Z-") + rest))
+    sealed = run.service.item(one, chat, run.tenant.chats.say(chat, ALICE, "sealed for the old one"))
+    before = one.body["encryptionCertificateId"]
+    run.start()
+    run.tenant.wait("the new certificate", lambda: one.body["encryptionCertificateId"] != before)
+    run.equal(len(os.listdir(folder)), 2, "two pairs")
+    said(run, chat, "with the second")
+    run.equal(run.service.changes([sealed], [run.service.validation_token()]).status, 202, "late, but taken")
+    run.until("all", lambda e: set(texts(e)) == {"with the first", "with the second", "sealed for the old one"})
+    run.stop()
+    events, _ = run.archive()
+    run.equal(of(events, "capture.gap"), [], "no gap")
+
+
+SCENARIOS = (key_pairs_are_changed_by_schedule, a_new_secret_needs_no_restart, an_unusable_secret_changes_nothing, a_new_certificate_needs_no_restart_and_its_end_is_told)

@@ -67,6 +67,14 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// What the service counts requests about it to: the chat, and for all channels of a team the team (digest §18).
+    pub fn budget(&self) -> Option<&str> {
+        match self {
+            Resource::ChannelMessage { team, .. } => Some(team),
+            other => other.thread(),
+        }
+    }
+
     /// The chat or channel.
     pub fn thread(&self) -> Option<&str> {
         match self {

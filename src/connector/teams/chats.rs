@@ -308,8 +308,8 @@ impl Lane {
 
     fn fetch(&mut self, work: Work) {
         let What::Fetch { resource, .. } = &work.what else { return };
-        let (Some((path, class)), Some(thread)) = (resource.path(), resource.thread()) else { return };
-        let ask = Ask::graph(Method::Get, path, class, Priority::Live).of_thread(thread);
+        let (Some((path, class)), Some(budget)) = (resource.path(), resource.budget()) else { return };
+        let ask = Ask::graph(Method::Get, path, class, Priority::Live).of_thread(budget);
         let ask = Ask { patience: Patience::Tries(3), ..ask };
         self.ask(ask, move |reply| Came::Message(Box::new(work), reply));
     }
@@ -445,7 +445,9 @@ impl Lane {
         self.awaited += 1;
         let (desk, came) = (Arc::clone(&self.desk), self.came.0.clone());
         let priority = if ready.live { Priority::Live } else { Priority::Backfill };
-        let thread = ready.thread.clone();
+        let team =
+            ready.thread.as_ref().and_then(|thread| self.rooms.get(thread)).and_then(|room| room.note.team.clone());
+        let budget = team.or_else(|| ready.thread.clone());
         tokio::spawn(async move {
             let mut kept = Vec::with_capacity(wants.len());
             for want in wants {
@@ -454,8 +456,8 @@ impl Lane {
                     patience: Patience::Tries(9),
                     ..Ask::graph(Method::Get, want.path.clone(), Class::Other, priority)
                 };
-                let ask = match &thread {
-                    Some(thread) => ask.of_thread(thread.clone()),
+                let ask = match &budget {
+                    Some(budget) => ask.of_thread(budget.clone()),
                     None => ask,
                 };
                 let outcome = match desk.client.ask(ask).await {

@@ -102,7 +102,8 @@ impl Target {
     pub(super) fn ask(&self, address: Address) -> Ask {
         let (class, thread) = match self {
             Target::Chat { thread } => (Class::ChatMessages, Some(thread.clone())),
-            Target::Channel { channel, .. } => (Class::ChannelMessages, Some(channel.clone())),
+            // Counted for the whole team (digest §18).
+            Target::Channel { team, .. } => (Class::ChannelMessages, Some(team.clone())),
             Target::User { .. } => (Class::Export, None),
         };
         Ask { address, thread, ..Ask::graph(Method::Get, "", class, Priority::Backfill) }

@@ -98,10 +98,11 @@ impl Lane {
                 // A bot's own chat with one person has no name in Graph.
                 (None, false) => None,
             };
+            let budget = room.note.team.clone().unwrap_or_else(|| thread.to_owned());
             let thread = thread.to_owned();
             match path {
                 Some(path) => {
-                    let ask = Ask::graph(Method::Get, path, Class::Other, Priority::Live).of_thread(thread.clone());
+                    let ask = Ask::graph(Method::Get, path, Class::Other, Priority::Live).of_thread(budget);
                     let ask = Ask { patience: Patience::Tries(2), ..ask };
                     self.ask(ask, move |reply| Came::Head(thread, reply));
                 }

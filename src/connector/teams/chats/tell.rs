@@ -161,8 +161,8 @@ impl Lane {
             (None, _) => Resource::ChatMessage { chat: identity.thread.clone().unwrap_or_default(), message: id },
         };
         let (path, class) = resource.path().unwrap_or((String::new(), Class::Other));
-        let thread = identity.thread.clone().or(ready.thread.clone()).unwrap_or_default();
-        let ask = Ask::graph(Method::Get, path, class, Priority::Live).of_thread(thread);
+        let budget = resource.budget().unwrap_or_default().to_owned();
+        let ask = Ask::graph(Method::Get, path, class, Priority::Live).of_thread(budget);
         self.ask(ask, move |reply| super::Came::Newest(Box::new(ready), reply));
     }
 
