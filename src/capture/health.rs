@@ -42,7 +42,7 @@ pub struct Storage {
     trying: usize,
 }
 
-/// Somebody who was refused and tries again; it is over when this is dropped.
+/// Somebody who was refused and tries again, until this is dropped. Then the next success ends the outage.
 #[derive(Debug)]
 pub struct Trying<'h>(&'h Health);
 
@@ -50,7 +50,7 @@ impl Drop for Trying<'_> {
     fn drop(&mut self) {
         self.0.storage.send_if_modified(|storage| {
             storage.trying = storage.trying.saturating_sub(1);
-            storage.trying == 0 && storage.refuses.take().is_some()
+            false
         });
     }
 }
@@ -165,6 +165,7 @@ mod tests {
         assert!(!health.stores());
         assert_eq!((health.state(), health.own_state()), (HealthState::Alarm, HealthState::Listening));
         drop(trying);
+        assert!(health.stores());
         assert_eq!(health.state(), HealthState::Listening);
         health.alarm("the password was refused".into());
         health.refuses("the disk is full".into(), Timestamp(9));

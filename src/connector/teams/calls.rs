@@ -26,7 +26,7 @@ use super::notice::{CallId, CallNotice, NoticeKind};
 use super::offer::{self, Decision, Offer};
 use super::request;
 use crate::capture::health::Storage;
-use crate::capture::{Append, CursorChange, Envelope, EnvelopeId, Origin, SinkError};
+use crate::capture::{Alias, Append, CursorChange, Envelope, EnvelopeId, Origin, SinkError};
 use crate::model::{ConversationId, Kind, Timestamp};
 
 /// Time for a decision, its answer and the way back; policy recording allows five seconds (digest §5).
@@ -59,8 +59,8 @@ pub(super) enum Line {
     Outcome(CallId, Input),
     /// What came of a request that a call made: method and address, and the answer.
     Reply(CallId, Token, String, Reply),
-    /// The conversation that a call belongs to; `None` if the archive refuses for good.
-    Belongs(CallId, Option<ConversationId>),
+    /// The archive was asked for these aliases of a call.
+    Learnt(CallId, Result<Vec<Alias>, SinkError>),
     /// A body that told of these calls could not be stored; when it arrived.
     Missed(Vec<CallId>, Timestamp),
 }
@@ -182,6 +182,8 @@ struct Leg {
     conversation: Option<ConversationId>,
     /// The archive is asked for it.
     looking: bool,
+    /// The aliases that the archive was asked for.
+    learnt: Vec<Alias>,
     /// Said, and not stored: the fact and the envelope it was read from.
     said: Vec<(Fact, Source)>,
     /// Envelopes to be marked as interpreted with the next append.
@@ -218,6 +220,8 @@ pub(super) struct Switchboard {
     homeless: Vec<(EnvelopeId, CallNotice)>,
     /// The append that is under way.
     landing: Option<Landing>,
+    /// The archive has refused for good.
+    failed: Option<SinkError>,
     /// Whether the archive stores.
     storage: watch::Receiver<Storage>,
     /// Calls of which something could not be stored, and since when.
@@ -248,6 +252,7 @@ impl Switchboard {
             parts: HashMap::new(),
             homeless: Vec::new(),
             landing: None,
+            failed: None,
             missed: HashMap::new(),
         };
         for (key, value) in cursor {
@@ -359,10 +364,12 @@ impl Switchboard {
                 }
                 self.feed(&call, "", Input::Reply(token, reply), source);
             }
-            Line::Belongs(call, conversation) => {
-                if let Some(leg) = self.legs.get_mut(&call) {
-                    leg.looking = false;
-                    leg.conversation = leg.conversation.take().or(conversation);
+            Line::Learnt(call, learnt) => {
+                let Some(leg) = self.legs.get_mut(&call) else { return };
+                leg.looking = false;
+                match learnt {
+                    Ok(aliases) => leg.learnt = aliases,
+                    Err(error) => self.failed = Some(error),
                 }
             }
             Line::Missed(calls, at) => {
@@ -473,7 +480,8 @@ impl Switchboard {
             waits.then_some(leg.settles_at)
         };
         let machines = self.legs.values().filter_map(|leg| leg.call.deadline());
-        let ended = self.legs.values().filter_map(|leg| leg.ended_at.map(|at| at.plus(REMEMBERED)));
+        let ended = self.legs.values().filter(|leg| !leg.looking);
+        let ended = ended.filter_map(|leg| leg.ended_at.map(|at| at.plus(REMEMBERED)));
         // What has to be stored waits for the append under way, not for a time.
         let storing = self.legs.values().filter_map(waiting).chain(ended).filter(|_| self.landing.is_none());
         machines.chain(storing).min()
@@ -488,29 +496,37 @@ impl Switchboard {
         }
     }
 
-    /// Asks where the calls belong that have said something, beside everything else.
-    fn look_up(&mut self) {
+    /// Finds where the calls belong that have said something. The archive is asked beside everything else.
+    async fn look_up(&mut self) {
         let now = self.desk.now();
         for (id, leg) in &mut self.legs {
             let wants = leg.conversation.is_none() && !leg.looking && !leg.said.is_empty();
             if !wants || !leg.is_settled(now) {
                 continue;
             }
+            let aliases = leg.call.aliases();
+            // Its chat may have become known while the archive was asked.
+            if leg.learnt == aliases {
+                let here = self.desk.conversations.learnt(&self.desk, &aliases).await;
+                self.desk.conversations.is_of_call(&here.id).await;
+                leg.conversation = Some(here.id);
+                continue;
+            }
             leg.looking = true;
-            let (desk, id, aliases) = (Arc::clone(&self.desk), id.clone(), leg.call.aliases());
+            let (desk, id) = (Arc::clone(&self.desk), id.clone());
             tokio::spawn(async move {
-                let here = desk.conversations.find_or_open(&desk, &aliases).await.ok();
-                if let Some(here) = &here {
-                    desk.conversations.is_of_call(&here.id).await;
-                }
-                desk.calls.tell(Line::Belongs(id, here.map(|here| here.id)));
+                let learnt = desk.conversations.learn(&desk, &aliases).await;
+                desk.calls.tell(Line::Learnt(id, learnt.map(|()| aliases)));
             });
         }
     }
 
     /// Begins to store what the calls have said, as far as it is known where it belongs, unless that is under way.
     async fn store(&mut self) -> Result<(), SinkError> {
-        self.look_up();
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.look_up().await;
         if self.landing.is_some() {
             return Ok(());
         }
@@ -607,6 +623,7 @@ impl Leg {
             call,
             conversation: None,
             looking: false,
+            learnt: Vec::new(),
             said: Vec::new(),
             read: Vec::new(),
             settles_at: now.plus(SETTLES_AFTER),

@@ -62,16 +62,21 @@ impl Conversations {
     /// them bear it afterwards, but for those that are another's.
     pub(super) async fn find_or_open(&self, desk: &Desk, aliases: &[Alias]) -> Result<Here, SinkError> {
         self.learn(desk, aliases).await?;
+        Ok(self.learnt(desk, aliases).await)
+    }
+
+    /// The same for aliases that the archive was asked for already ([`Self::learn`]).
+    pub(super) async fn learnt(&self, desk: &Desk, aliases: &[Alias]) -> Here {
         let mut known = self.known.lock().await;
         if let Some(here) = known.find(aliases) {
-            return Ok(here);
+            return here;
         }
         let id = ConversationId::new(desk.now(), desk.random());
         known.by_id.insert(id.clone(), State::default());
         for alias in aliases {
             known.by_alias.insert(alias.clone(), id.clone());
         }
-        Ok(State::default().of(id))
+        State::default().of(id)
     }
 
     /// The conversation of a chat, if the archive has it.
@@ -85,7 +90,7 @@ impl Conversations {
 
     /// Asks the archive for what is not known here. Nothing is held meanwhile: an archive that does not answer must not hold
     /// up those who ask for what is known.
-    async fn learn(&self, desk: &Desk, aliases: &[Alias]) -> Result<(), SinkError> {
+    pub(super) async fn learn(&self, desk: &Desk, aliases: &[Alias]) -> Result<(), SinkError> {
         for alias in aliases {
             if self.known.lock().await.by_alias.contains_key(alias) {
                 continue;

@@ -132,9 +132,25 @@ impl Desk {
         self.trying(|| self.context.sink.recall(&self.context.source, keys.clone())).await
     }
 
-    /// See [`crate::capture::Sink::keep`]; goes on trying.
+    /// See [`crate::capture::Sink::keep`]; goes on trying. A file that cannot be kept holds up its message and nothing else:
+    /// it does not mean that the archive refuses.
     pub(super) async fn keep(&self, bytes: Bytes) -> Result<Kept, SinkError> {
-        self.trying(|| self.context.sink.keep(bytes.clone())).await
+        let mut told = false;
+        loop {
+            let error = match self.context.sink.keep(bytes.clone()).await {
+                Ok(kept) => return Ok(kept),
+                Err(error) => error,
+            };
+            let Some(wait) = error.retry_after else { return Err(error) };
+            if !std::mem::replace(&mut told, true) {
+                self.context.health.count("attachments_waiting");
+                tracing::error!(connector.name = self.name(), "{}: {error}; its message waits", self.name());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait.max(Duration::from_millis(10))) => {}
+                () = self.over.cancelled() => return Err(error),
+            }
+        }
     }
 
     /// The address of ours that ends with this path.
@@ -151,7 +167,8 @@ impl Desk {
         loop {
             match act().await {
                 Ok(done) => {
-                    if trying.take().is_some() {
+                    if let Some(trying) = trying {
+                        drop(trying);
                         self.context.stored();
                     }
                     return Ok(done);

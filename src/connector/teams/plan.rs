@@ -199,6 +199,11 @@ impl Planner {
         self.targets.contains_key(target)
     }
 
+    /// The people whose chats are followed as a whole.
+    pub fn people(&self) -> Vec<Target> {
+        self.targets.keys().filter(|target| matches!(target, Target::User { .. })).cloned().collect()
+    }
+
     /// The channel with this thread, if it is followed.
     pub fn channel(&self, thread: &str) -> Option<Target> {
         let of = |target: &&Target| matches!(target, Target::Channel { channel, .. } if channel == thread);

@@ -256,6 +256,12 @@ impl Housekeeping {
         self.perform(first);
         let cursor = std::mem::take(&mut self.cursor);
         self.plan(plan::Input::Start(cursor));
+        // Nobody's chats are read who is no longer among the scopes.
+        for person in self.planner.people() {
+            if !desk.config.chat_scopes.iter().any(|scope| subscription::same(scope, &person.resource())) {
+                self.plan(plan::Input::Drop(person));
+            }
+        }
         for scope in desk.config.chat_scopes.clone() {
             match Target::of_resource(&scope) {
                 // All the past of single chats; of a person's chats what comes from now on, and what is missed of that.
@@ -329,7 +335,13 @@ impl Housekeeping {
                     self.plan(plan::Input::Follow { target, since: Some(now) });
                 }
             }
-            Line::CallEnded(target) => self.plan(plan::Input::CallEnded(target)),
+            Line::CallEnded(target) => {
+                let target = match &target {
+                    Target::Chat { thread } => self.planner.channel(thread).unwrap_or(target),
+                    _ => target,
+                };
+                self.plan(plan::Input::CallEnded(target));
+            }
             Line::Keeper(input, ack) => {
                 self.keep(input);
                 self.acks.extend(ack);
@@ -349,7 +361,7 @@ impl Housekeeping {
             return Some(channel);
         }
         let all = self.desk.config.chat_scopes.iter().any(|scope| subscription::same(scope, "/teams/getAllMessages"));
-        if !all && self.broken.insert(target.clone(), self.desk.now()).is_none() {
+        if !all {
             let now = self.desk.now();
             let cause =
                 "the chat of a meeting in a channel is followed only if its channel is among chat_scopes".to_owned();
@@ -513,6 +525,15 @@ impl Housekeeping {
             return;
         }
         self.broken.insert(target.clone(), now);
+        if let Target::User { .. } = target {
+            // Which conversations that concerns nobody knows; those that are told of are complete without it.
+            let words = format!("{resource} cannot be read: {cause}");
+            let mut detail = serde_json::Map::new();
+            detail.insert("resource".to_owned(), resource.as_str().into());
+            detail.insert("what".to_owned(), "unread".into());
+            return self
+                .note(&resource, Fact::of_recorder(words, format!("unread|{resource}|{}", now.millis()), detail));
+        }
         let from = told.or_else(|| self.planner.good_until(target)).unwrap_or(now);
         self.gap(&resource, from.min(now), now, cause);
     }

@@ -146,6 +146,8 @@ impl Call {
         let call = notice.call_object();
         self.learn(call, turn);
         self.phase = Phase::Establishing;
+        // What it was waited for has come.
+        self.timers.settle = None;
         self.start(text(call, &["state"]), true, turn);
         self.get_call(turn);
         self.get_participants(turn);

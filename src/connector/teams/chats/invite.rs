@@ -119,6 +119,7 @@ impl Lane {
                 let room = self.rooms.entry(thread.clone()).or_default();
                 room.note.declined = false;
                 room.note.notice = activity.service_url.clone().map(|url| (url, thread.clone()));
+                self.note(&thread);
                 if thread.starts_with("19:") {
                     desk.upkeep.follow(&thread, activity.team.as_deref());
                 }
