@@ -214,6 +214,27 @@ def what_a_persons_subscription_missed_is_read(run):
     run.equal((len(texts(events)), len(rows)), (3, 2), "each once, two conversations")
 
 
+@settings(keys={"chat_scopes": [f"/users/{BOB[0]}/chats/getAllMessages"]})
+def a_person_who_is_no_longer_configured(run):
+    """Neither told of nor read any more."""
+    chat = group(run)
+    run.start()
+    one = subscribed(run)[0]
+    said(run, chat, "before")
+    run.until("before", lambda e: texts(e) == ["before"])
+    run.stop()
+    run.configure(chat_scopes=[])
+    run.tenant.chats.say(chat, BOB, "none of our business")
+    asked = len(run.tenant.requests("GET", "/v1.0/users/.*"))
+    run.start()
+    run.tenant.wait_request("DELETE", f"/v1.0/subscriptions/{one.id}")
+    call = accepted(run, source=BOB)
+    call.end()
+    run.until("the end of a call", lambda e: of(e, "conversation.ended"))
+    run.stop()
+    run.equal((len(run.tenant.requests("GET", "/v1.0/users/.*")) - asked, texts(run.archive()[0])), (0, ["before"]), "not read, not recorded")
+
+
 @settings(keys=ALL)
 def the_life_of_a_subscription_is_on_record(run):
     """Made, prolonged, taken away, made anew, and what was read for it: the archive says so itself."""
@@ -513,6 +534,6 @@ def the_handshake_comes_before_readiness(run):
     run.archive()
 
 
-SCENARIOS = (every_kind_of_scope, every_channel_of_the_tenant, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed, what_a_persons_subscription_missed_is_read, the_life_of_a_subscription_is_on_record, the_evaluation_model_stops_without_an_error,
+SCENARIOS = (every_kind_of_scope, every_channel_of_the_tenant, the_model_is_configurable, without_resource_data, renewed_at_half_life, a_renewal_that_finds_nothing, reauthorization_is_required, subscription_removed, what_a_persons_subscription_missed_is_read, a_person_who_is_no_longer_configured, the_life_of_a_subscription_is_on_record, the_evaluation_model_stops_without_an_error,
              missed_notifications, adopted_at_a_restart, lapsed_while_the_recorder_was_down, strays_are_deleted, keys_are_rotated_by_command, notified_before_the_subscription_is_known, many_subscriptions_in_pages, a_conflicting_subscription, from_a_call_to_its_chat, a_chat_that_only_the_call_itself_names, call_chats_are_left_alone,
              a_federated_chat_refuses, a_chat_that_does_not_exist, subscribing_is_throttled, the_handshake_comes_before_readiness)

@@ -10,7 +10,7 @@ mod record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub use record::key_of;
+pub use record::{key_of, target_of};
 
 use self::record::{Record, Standing};
 use super::backfill::{Done, Target};
@@ -197,11 +197,6 @@ impl Planner {
     /// Whether this is followed.
     pub fn follows(&self, target: &Target) -> bool {
         self.targets.contains_key(target)
-    }
-
-    /// The people whose chats are followed as a whole.
-    pub fn people(&self) -> Vec<Target> {
-        self.targets.keys().filter(|target| matches!(target, Target::User { .. })).cloned().collect()
     }
 
     /// The channel with this thread, if it is followed.

@@ -254,14 +254,19 @@ impl Housekeeping {
         }
         let first = std::mem::take(&mut self.first);
         self.perform(first);
-        let cursor = std::mem::take(&mut self.cursor);
-        self.plan(plan::Input::Start(cursor));
-        // Nobody's chats are read who is no longer among the scopes.
-        for person in self.planner.people() {
-            if !desk.config.chat_scopes.iter().any(|scope| subscription::same(scope, &person.resource())) {
-                self.plan(plan::Input::Drop(person));
+        // Nothing is read that nobody wants any more: what was heard of through a scope that is gone, or was one itself.
+        let mut cursor = std::mem::take(&mut self.cursor);
+        let spelt = |resource: &str| subscription::canonical(resource).to_ascii_lowercase();
+        let alone = |keeper: &mut Keeper| keeper.resources().map(|(resource, _)| spelt(resource)).collect();
+        let alone: HashSet<String> = desk.upkeep.keeper(alone).unwrap_or_default();
+        cursor.retain(|(key, _)| match plan::target_of(key) {
+            Some(target) if !self.is_wanted(&target) && !alone.contains(&spelt(&target.resource())) => {
+                self.changes.push(CursorChange { key: key.clone(), value: None });
+                false
             }
-        }
+            _ => true,
+        });
+        self.plan(plan::Input::Start(cursor));
         for scope in desk.config.chat_scopes.clone() {
             match Target::of_resource(&scope) {
                 // All the past of single chats; of a person's chats what comes from now on, and what is missed of that.
@@ -347,6 +352,18 @@ impl Housekeeping {
                 self.acks.extend(ack);
             }
             Line::Missed => self.missed = true,
+        }
+    }
+
+    /// Whether a scope of the configuration stands for a target.
+    fn is_wanted(&self, target: &Target) -> bool {
+        let scopes = &self.desk.config.chat_scopes;
+        let scope = |of: &str| scopes.iter().any(|scope| subscription::same(scope, of));
+        let person = || scopes.iter().any(|scope| matches!(Target::of_resource(scope), Some(Target::User { .. })));
+        match target {
+            Target::User { .. } => scope(&target.resource()),
+            Target::Chat { .. } => scope("/chats/getAllMessages") || person(),
+            Target::Channel { .. } => scope("/teams/getAllMessages"),
         }
     }
 

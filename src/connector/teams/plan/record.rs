@@ -17,7 +17,8 @@ pub fn key_of(target: &Target) -> String {
     }
 }
 
-fn target_of(key: &str) -> Option<Target> {
+/// The target of a cursor entry; `None` for entries of others.
+pub fn target_of(key: &str) -> Option<Target> {
     let (kind, rest) = key.split_once('/')?;
     if rest.is_empty() {
         return None;
