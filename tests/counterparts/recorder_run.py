@@ -149,6 +149,14 @@ class RecorderRun:
                 raise AssertionError(f"the archive never showed: {what}; it holds {[e['kind'] for e in events][-30:]}")
             time.sleep(self.pause)
 
+    def until_logged(self, text, seconds=30):
+        """Waits for a line of the recorder's log, which is a file: there is nothing to await but its growth."""
+        end = time.monotonic() + seconds
+        while text not in self.log():
+            if time.monotonic() > end:
+                raise AssertionError(f"the log never said: {text}; it ends: {self.log()[-600:]}")
+            time.sleep(0.1)
+
     def check(self, condition, text):
         if not condition and text not in self.found:
             self.found.append(text)

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import time
 
 from recorder_run import of, settings, texts
 from tenant import SECRET
@@ -32,12 +31,7 @@ def an_unusable_secret_changes_nothing(run):
     run.start()
     call = accepted(run)
     run.file("secret", b"")
-    end = time.monotonic() + 30
-    while "the credentials at hand stay in use" not in run.log():
-        run.check(time.monotonic() < end, "the log says what is wrong with the file")
-        if run.found:
-            return
-        time.sleep(0.1)
+    run.until_logged("the credentials at hand stay in use")
     run.equal(run.ready(), 200, "still ready")
     finish(run, call)
 
@@ -47,17 +41,9 @@ def a_new_certificate_needs_no_restart_and_its_end_is_told(run):
     """What ends within 30 days is told at the start and when it is taken up, without anybody running `check`."""
     run.file("client.pem", client_certificate(10)[0])
     run.start()
-    end = time.monotonic() + 20
-    while "the certificate of certificate_file ends on" not in run.log():
-        run.check(time.monotonic() < end, f"it is told at the start: {run.log()[-400:]}")
-        if run.found:
-            return
-        time.sleep(0.1)
+    run.until_logged("the certificate of certificate_file ends on")
     run.file("client.pem", client_certificate()[0])
-    end = time.monotonic() + 30
-    while "new credentials are in use" not in run.log() and time.monotonic() < end:
-        time.sleep(0.1)
-    run.check("new credentials are in use" in run.log(), "the new one is taken up")
+    run.until_logged("new credentials are in use")
     run.equal(run.log().count("the certificate of certificate_file ends on"), 1, "which is not complained about")
     run.stop()
     run.archive()

@@ -79,27 +79,11 @@ impl No {
     fn answer(self, desk: &Desk) -> Response {
         match self {
             No::Refused(what, refusal) => {
-                let count = desk.context.health.count("webhook_refused");
-                if is_worth_a_line(count) {
-                    tracing::warn!(
-                        connector.name = desk.name(),
-                        webhook.refused = count,
-                        "{}: refused a request to {what}: {refusal}",
-                        desk.name()
-                    );
-                }
+                counted(desk, "webhook_refused", format_args!("refused a request to {what}: {refusal}"));
                 StatusCode::UNAUTHORIZED.into_response()
             }
             No::Bad(status) => {
-                let count = desk.context.health.count("webhook_unreadable");
-                if is_worth_a_line(count) {
-                    tracing::warn!(
-                        connector.name = desk.name(),
-                        webhook.unreadable = count,
-                        "{}: answered a webhook with {status}",
-                        desk.name()
-                    );
-                }
+                counted(desk, "webhook_unreadable", format_args!("answered a webhook with {status}"));
                 status.into_response()
             }
             No::Unavailable(why) => {
@@ -110,9 +94,12 @@ impl No {
     }
 }
 
-/// Strangers must not fill the log: the first ones, then the powers of two.
-fn is_worth_a_line(count: u64) -> bool {
-    count <= 10 || count.is_power_of_two()
+/// Counts what strangers can cause, and says it. They must not fill the log: the first ones, then the powers of two.
+fn counted(desk: &Desk, what: &'static str, text: std::fmt::Arguments<'_>) {
+    let count = desk.context.health.count(what);
+    if count <= 10 || count.is_power_of_two() {
+        tracing::warn!(connector.name = desk.name(), webhook.count = count, "{}: {text}", desk.name());
+    }
 }
 
 async fn read(request: Request) -> Result<(String, HeaderMap, Bytes), No> {
@@ -250,15 +237,8 @@ async fn notifications(State(desk): State<Arc<Desk>>, request: Request) -> Respo
         }
         // Anybody can post here: what bears none of our secrets is not stored, so that strangers cannot fill the disk.
         if !items.iter().any(|item| desk.knows(item)) {
-            let count = desk.context.health.count("webhook_without_our_secret");
-            if is_worth_a_line(count) {
-                tracing::warn!(
-                    connector.name = desk.name(),
-                    webhook.unknown = count,
-                    "{}: a change notification without our clientState was answered and dropped",
-                    desk.name()
-                );
-            }
+            let text = format_args!("a change notification without our clientState was answered and dropped");
+            counted(&desk, "webhook_without_our_secret", text);
             return Ok(StatusCode::ACCEPTED.into_response());
         }
         store_for_chats(&desk, envelope(&desk, &path, &headers, body, true)).await?;
